@@ -1,0 +1,198 @@
+"""What a model says about a noisy image: the pair (x0, eps).
+
+A network may predict the noise eps, the picture x_0 or the velocity v. With x_t known each of the
+three gives the other two, because
+
+    x_t = a x_0 + b eps,   v = a eps - b x_0,   a = sqrt(alpha_bar_t),  b = sqrt(1 - alpha_bar_t).
+
+That conversion happens here and nowhere else, and so does the shift from our t = 1..T to the 0..T-1
+that networks are conditioned on.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gendiff.errors import GendiffError
+from gendiff.schedule import Schedule
+
+Target = Literal["eps", "x0", "v"]
+TARGETS: tuple[Target, ...] = ("eps", "x0", "v")
+
+
+class Prediction(NamedTuple):
+    """The model's view of x_t; x_t == sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) eps, always."""
+
+    x0: Tensor
+    eps: Tensor
+
+
+class Denoiser(nn.Module):
+    """A network, the schedule that it was trained on, and what its output means.
+
+    Args:
+        net: called as net(x_t, t - 1 as an int64 tensor (B,)[, labels]); gives x_t's shape, or twice
+            its channels if it also learned the variance. It may hold its weights in a lower precision.
+        schedule: the noise levels.
+        target: what the output is: "eps" (Ho et al. 2020), "x0", or "v" (Salimans & Ho 2022).
+        clip_x0: keep x0 in [-1, 1]; eps is then the one that belongs to the clipped x0.
+    """
+
+    calls = 1  # network calls for one prediction
+
+    def __init__(self, net: nn.Module, schedule: Schedule, target: Target = "eps", clip_x0: bool = True) -> None:
+        super().__init__()
+        if target not in TARGETS:
+            raise GendiffError(f"A network predicts one of {', '.join(TARGETS)}; got {target!r}.")
+        self.net, self.schedule, self.target, self.clip_x0 = net, schedule, target, clip_x0
+        first = next(net.parameters(), None)
+        self.net_dtype = None if first is None else first.dtype
+
+    def forward(self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None) -> Prediction:
+        """x_t (B, ...) and t (an int, or (B,)) -> Prediction in x_t's shape and dtype."""
+        return self.predict(x_t, t, self.output(x_t, t, labels))
+
+    def output(self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None) -> Tensor:
+        """The network's own output, in x_t's dtype."""
+        counted = torch.as_tensor(t, device=x_t.device).expand(len(x_t)) - 1
+        x = x_t if self.net_dtype is None else x_t.to(self.net_dtype)
+        out = self.net(x, counted) if labels is None else self.net(x, counted, labels)
+        return out.to(x_t.dtype)
+
+    def predict(self, x_t: Tensor, t: int | Tensor, output: Tensor) -> Prediction:
+        """The pair that a network output means."""
+        output = output[:, : x_t.shape[1]]
+        a, b = self.levels(t, x_t)
+        if self.target == "eps":
+            x0, eps = (x_t - b * output) / a, output
+        elif self.target == "x0":
+            x0, eps = output, (x_t - a * output) / b
+        else:
+            x0, eps = a * x_t - b * output, b * x_t + a * output
+        if self.clip_x0:
+            x0 = x0.clamp(-1, 1)
+            eps = (x_t - a * x0) / b
+        return Prediction(x0, eps)
+
+    def with_variance(
+        self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None
+    ) -> tuple[Prediction, Tensor]:
+        """The pair and, from the second half of the channels, where log-variance lies between its bounds.
+
+        0 is the posterior's beta~_t, 1 is beta_t; Nichol & Dhariwal (2021), arXiv:2102.09672, Eq. 15.
+
+        Raises:
+            GendiffError: the network has learned no variance.
+        """
+        output = self.output(x_t, t, labels)
+        channels = x_t.shape[1]
+        if output.shape[1] != 2 * channels:
+            raise GendiffError('This model has learned no variance; choose "beta" or "posterior".')
+        return self.predict(x_t, t, output), (output[:, channels:] + 1) / 2
+
+    def levels(self, t: int | Tensor, like: Tensor) -> tuple[float | Tensor, float | Tensor]:
+        """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t): floats for an int t, else shaped to scale `like`."""
+        alpha_bar = self.schedule.alpha_bar(t)
+        a, b = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        if isinstance(t, int):
+            return float(a), float(b)
+        shape = (-1, *[1] * (like.dim() - 1))
+        return a.to(like.dtype).reshape(shape), b.to(like.dtype).reshape(shape)
+
+    def loss(
+        self, x0: Tensor, t: Tensor, eps: Tensor, labels: Tensor | None = None, snr_cap: float = 5.0
+    ) -> Tensor:
+        """Mean squared error of the target, weighted by min(SNR_t, snr_cap) in units of x0's error.
+
+        Hang et al. (2023), arXiv:2303.09556, Eq. 7 and its appendix for v; snr_cap = inf with target
+        "eps" is the simple loss of Ho et al., Eq. 14.
+
+        Returns:
+            The loss of each image, (B,).
+        """
+        x_t = self.schedule.add_noise(x0, t, eps)
+        snr = torch.exp(self.schedule.log_snr(t))
+        capped = snr.clamp(max=snr_cap)
+        if self.target == "eps":
+            truth, weight = eps, capped / snr
+        elif self.target == "x0":
+            truth, weight = x0, capped
+        else:
+            truth, weight = self.schedule.velocity(x0, eps, t), capped / (snr + 1)
+        error = (self.output(x_t, t, labels) - truth) ** 2
+        return weight.to(error.dtype) * error.flatten(1).mean(1)
+
+
+class Guided(nn.Module):
+    """Classifier-free guidance around a Denoiser: output = without + scale (with - without).
+
+    Ho & Salimans (2022), arXiv:2207.12598, Eq. 6, there with w = scale - 1: scale 1 is the plain
+    conditional model, 0 the unconditional one. Both halves share one call of the network on a doubled
+    batch, which counts as two.
+
+    Args:
+        denoiser: a class-conditional Denoiser.
+        scale: how far to go towards the class.
+        no_label: the row of the class table that was trained as "no label".
+    """
+
+    calls = 2
+
+    def __init__(self, denoiser: Denoiser, scale: float, no_label: int) -> None:
+        super().__init__()
+        self.denoiser, self.scale, self.no_label = denoiser, scale, no_label
+        self.schedule = denoiser.schedule
+
+    def forward(self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None) -> Prediction:
+        """As Denoiser's, labels required: mixed before x0 is clipped."""
+        if labels is None:
+            raise GendiffError("Guidance needs a class for every picture.")
+        both = torch.cat([labels, torch.full_like(labels, self.no_label)])
+        twice = t if isinstance(t, int) else torch.cat([t, t])
+        with_label, without = self.denoiser.output(torch.cat([x_t, x_t]), twice, both).chunk(2)
+        return self.denoiser.predict(x_t, t, without + self.scale * (with_label - without))
+
+
+class GaussianDenoiser(nn.Module):
+    """The exact denoiser of data ~ N(mean, std^2 I): E[x_0 | x_t] in closed form. An oracle for tests.
+
+    E[x_0 | x_t] = mean + a std^2 / (a^2 std^2 + b^2) (x_t - a mean).
+    """
+
+    calls = 1
+
+    def __init__(self, schedule: Schedule, mean: float | Tensor = 0.0, std: float | Tensor = 1.0) -> None:
+        super().__init__()
+        self.schedule, self.mean, self.std = schedule, mean, std
+
+    def forward(self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None) -> Prediction:
+        """The exact pair; labels are ignored."""
+        a, b = Denoiser.levels(self, t, x_t)
+        gain = a * self.std**2 / (a**2 * self.std**2 + b**2)
+        x0 = self.mean + gain * (x_t - a * self.mean)
+        return Prediction(x0, (x_t - a * x0) / b)
+
+
+class FiniteDenoiser(nn.Module):
+    """The exact denoiser of a finite data set (N, ...): E[x_0 | x_t] is a softmax over its members.
+
+    What a network that has learned its training set by heart would say. Also the clearest picture of
+    why x0 guesses are blurred early: they are averages over all that is still possible.
+    """
+
+    calls = 1
+
+    def __init__(self, schedule: Schedule, data: Tensor) -> None:
+        super().__init__()
+        self.schedule, self.data = schedule, data
+
+    def forward(self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None) -> Prediction:
+        """The exact pair; labels are ignored."""
+        a, b = Denoiser.levels(self, t, x_t)
+        distance = ((x_t[:, None] - a * self.data[None]) ** 2).flatten(2).sum(2)
+        weight = torch.softmax(-distance / (2 * b**2), dim=1)
+        x0 = torch.einsum("bn,n...->b...", weight, self.data)
+        return Prediction(x0, (x_t - a * x0) / b)

@@ -1,0 +1,1 @@
+"""Network architectures: plain modules, one a file, each with its frozen configuration on top."""

@@ -1,0 +1,132 @@
+"""Generator and discriminator of a DCGAN, class-conditional, for pictures of 32 or 64 pixels.
+
+Radford et al. (2015), arXiv:1511.06434: transposed convolutions with batch norm and ReLU up, strided
+convolutions with LeakyReLU down, no pooling, no hidden dense layers. Two things are younger, because
+they make it train well: spectral norm instead of batch norm in the discriminator (Miyato et al. 2018,
+arXiv:1802.05957) and the class by projection there (Miyato & Koyama 2018, arXiv:1802.05637), by
+embedding in the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from gendiff.errors import GendiffError
+
+
+@dataclass(frozen=True)
+class DcganConfig:
+    """Sizes that both networks share.
+
+    Attributes:
+        size: pixels per side, a power of two from 8 up.
+        channels: 1 (grey) or 3.
+        latent: dimension of z.
+        width: channels of the layer nearest the picture; doubled at each halving of the side.
+        classes: how many; 0 for an unconditional pair.
+        embedding: dimension of the generator's class embedding, appended to z.
+        logits: numbers that the discriminator gives: 1, or 2 for the softmax loss.
+    """
+
+    size: int = 32
+    channels: int = 1
+    latent: int = 100
+    width: int = 64
+    classes: int = 10
+    embedding: int = 32
+    logits: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size < 8 or self.size & (self.size - 1):
+            raise GendiffError(f"A DCGAN's size must be a power of two from 8 up; got {self.size}.")
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of the feature maps from 4x4 upwards."""
+        halvings = self.size.bit_length() - 3  # size -> 4
+        return [self.width * 2**i for i in reversed(range(halvings))]
+
+
+class Generator(nn.Module):
+    """z (B, latent), labels (B,) -> pictures (B, channels, size, size) in [-1, 1]."""
+
+    def __init__(self, config: DcganConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.widths
+        inputs = config.latent + (config.embedding if config.classes else 0)
+        self.embed = nn.Embedding(config.classes, config.embedding) if config.classes else None
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(inputs, widths[0], 4, bias=False),  # 1x1 -> 4x4
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        ]
+        for narrow, wide in zip(widths[1:], widths):  # side doubles
+            layers += [
+                nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(narrow),
+                nn.ReLU(),
+            ]
+        layers += [nn.ConvTranspose2d(widths[-1], config.channels, 4, stride=2, padding=1), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        _initialize(self)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.embed is not None:
+            if labels is None:
+                raise GendiffError("This generator needs a class for every picture.")
+            z = torch.cat([z, self.embed(labels)], dim=1)
+        return self.layers(z[:, :, None, None])
+
+
+class Discriminator(nn.Module):
+    """Pictures (B, channels, size, size), labels (B,) -> logits (B,), or (B, 2) as (fake, real).
+
+    `spectral` puts spectral norm on every layer, for training. A saved discriminator holds the
+    normalized weights and needs none of it.
+    """
+
+    def __init__(self, config: DcganConfig, spectral: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        norm: Callable[[nn.Module], nn.Module] = parametrizations.spectral_norm if spectral else _same
+        widths = config.widths[::-1]
+        layers: list[nn.Module] = []
+        for wide, narrow in zip(widths, [config.channels, *widths]):  # side halves
+            layers += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(widths[-1], widths[-1], 3, padding=1), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Conv2d(widths[-1], config.logits, 4)  # 4x4 -> 1x1
+        self.project = nn.Embedding(config.classes, widths[-1]) if config.classes else None
+        _initialize(self)
+        for module in [*self.layers, self.head, self.project]:
+            if getattr(module, "weight", None) is not None:
+                norm(module)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        features = self.layers(x)  # (B, widest, 4, 4)
+        logits = self.head(features).flatten(1)
+        if self.project is not None:
+            if labels is None:
+                raise GendiffError("This discriminator needs a class for every picture.")
+            match = (self.project(labels) * features.mean((2, 3))).sum(1, keepdim=True)
+            logits = logits + match if self.config.logits == 1 else torch.cat([logits[:, :1], logits[:, 1:] + match], 1)
+        return logits[:, 0] if self.config.logits == 1 else logits
+
+
+def _same(module: nn.Module) -> nn.Module:
+    return module
+
+
+def _initialize(network: nn.Module) -> None:
+    """N(0, 0.02) for convolutions, as section 4 of the DCGAN paper."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, std=0.02)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)

@@ -1,0 +1,113 @@
+"""How the bundled checkpoints are trained: every choice that makes one, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gendiff.errors import GendiffError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a training run, but for the machine and the time.
+
+    Attributes:
+        name: of the checkpoint, DATA-FAMILY.
+        data, family: what it learns, and how.
+        net: configuration of its network(s).
+        images: how many to see before it is done.
+        batch: images per optimizer step.
+        rate: Adam's learning rate. betas: Adam's.
+        warmup: images over which the rate rises from 0.
+        ema: half-life of the averaged weights, in images (Karras et al. 2022, appendix F.2).
+        seed: of everything random.
+        schedule, target, snr_cap, space_to_depth, drop_label: diffusion only.
+        loss, critic_steps, r1: GAN only; r1 is the weight of the penalty on real pictures.
+    """
+
+    name: str
+    data: str
+    family: str
+    net: Mapping[str, Any]
+    images: int
+    batch: int = 64
+    rate: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup: int = 0
+    ema: int = 20_000
+    seed: int = 0
+    schedule: Mapping[str, Any] = field(default_factory=lambda: {"name": "cosine", "T": 1000})
+    target: str = "v"
+    snr_cap: float = 5.0
+    space_to_depth: int = 2
+    drop_label: float = 0.1
+    loss: str = "non_saturating"
+    critic_steps: int = 1
+    r1: float = 0.0
+
+
+def _unet(channels: int, size: int, classes: int, widths: tuple[int, ...]) -> dict[str, Any]:
+    """A U-Net on 2x2 pixels as channels, one layer a block, attention at the two lowest resolutions."""
+    attended = [2 * i >= len(widths) for i in range(len(widths))]
+    return {
+        "sample_size": size // 2,
+        "in_channels": 4 * channels,
+        "out_channels": 4 * channels,
+        "block_out_channels": list(widths),
+        "layers_per_block": 1,
+        "down_block_types": ["AttnDownBlock2D" if a else "DownBlock2D" for a in attended],
+        "up_block_types": ["AttnUpBlock2D" if a else "UpBlock2D" for a in attended[::-1]],
+        "attention_head_dim": 16,
+        "norm_num_groups": 16,
+        "num_class_embeds": classes + 1,  # the last row is "no label"
+    }
+
+
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="fashion-gan",
+            data="fashion",
+            family="gan",
+            net={"size": 32, "channels": 1, "width": 64, "classes": 10},
+            images=2_000_000,
+            betas=(0.5, 0.999),
+        ),
+        Recipe(
+            name="fashion-diffusion",
+            data="fashion",
+            family="diffusion",
+            net=_unet(1, 32, 10, (48, 96, 128)),
+            images=3_000_000,
+            rate=8e-4,
+            warmup=20_000,
+        ),
+        Recipe(
+            name="cats-gan",
+            data="cats",
+            family="gan",
+            net={"size": 64, "channels": 3, "width": 40, "classes": 15},
+            images=2_000_000,
+            betas=(0.5, 0.999),
+        ),
+        Recipe(
+            name="cats-diffusion",
+            data="cats",
+            family="diffusion",
+            net=_unet(3, 64, 15, (32, 64, 96, 128)),
+            images=3_000_000,
+            rate=8e-4,
+            warmup=20_000,
+        ),
+    )
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of a bundled checkpoint; GendiffError if there is none of that name."""
+    if name not in RECIPES:
+        raise GendiffError(f"There is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
+    return RECIPES[name]

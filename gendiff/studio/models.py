@@ -1,0 +1,111 @@
+"""The models that the application offers: listed at once, loaded on first use, kept."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gendiff.errors import GendiffError
+from gendiff.images import untile
+from gendiff.weights import BUNDLED, Card, Model, load, models, pick_device, pick_dtype
+
+ASSETS = BUNDLED.parent / "assets"
+
+
+@dataclass(frozen=True)
+class Real:
+    """Bundled pictures that no network has been trained on: (N, H, W, C) uint8 and their classes (N,)."""
+
+    pictures: np.ndarray
+    labels: np.ndarray
+
+
+class Studio:
+    """All models of a folder of checkpoints, on one device.
+
+    Args:
+        folder: holds one checkpoint a subfolder.
+        device: "cpu", "cuda" or None for the best. dtype: "float32", "bfloat16" or None for what suits it.
+    """
+
+    def __init__(self, folder: Path = BUNDLED, device: str | None = None, dtype: str | None = None) -> None:
+        self.folder, self.device = folder, pick_device(device)
+        self.dtype = pick_dtype(self.device.type, dtype)
+        self._models: dict[str, Model] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    @cached_property
+    def _cards(self) -> dict[str, Card]:
+        return {card.name: card for card in models(self.folder)}
+
+    def cards(self, family: str | None = None) -> list[Card]:
+        """The checkpoints, cheapest first; of one family ("gan", "diffusion") or all."""
+        return [card for card in self._cards.values() if family in (None, card.family)]
+
+    def card(self, name: str) -> Card:
+        """The card of that name; GendiffError if there is none."""
+        if name not in self._cards:
+            known = ", ".join(self._cards) or "none"
+            raise GendiffError(f"There is no model {str(name)[:60]!r}; choose one of: {known}.")
+        return self._cards[name]
+
+    def partner(self, name: str, family: str) -> Card | None:
+        """The checkpoint of another family that was trained on the same data, if there is one."""
+        data = self.card(name).data
+        return next((card for card in self.cards(family) if card.data == data), None)
+
+    def model(self, name: str) -> Model:
+        """The model of that name, loaded once, whoever asks first; others wait for it."""
+        self.card(name)
+        with self._guard:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            if name not in self._models:
+                dtype = "bfloat16" if self.dtype == torch.bfloat16 else "float32"
+                self._models[name] = load(self.folder / name, self.device.type, dtype)
+            return self._models[name]
+
+    def preload(self) -> threading.Thread:
+        """Load all models in the background, cheapest first, so that the first visitor need not wait."""
+
+        def work() -> None:
+            for card in self.cards():
+                try:
+                    self.model(card.name)
+                except GendiffError:  # told to the person who picks that model; the others still load
+                    continue
+
+        thread = threading.Thread(target=work, name="preload", daemon=True)
+        thread.start()
+        return thread
+
+    def real(self, data: str) -> Real:
+        """256 bundled real pictures of a data set, as many of each class as possible."""
+        return _real(data)
+
+    def conditions(self) -> str:
+        """Where and how networks run here, as stands beside every timing."""
+        if self.device.type == "cuda":
+            return f"{torch.cuda.get_device_name()}, {str(self.dtype).removeprefix('torch.')}"
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'s' * (threads > 1)}, {str(self.dtype).removeprefix('torch.')}"
+
+
+@lru_cache(maxsize=8)
+def _real(data: str) -> Real:
+    try:
+        about = json.loads((ASSETS / f"real-{data}.json").read_text(encoding="utf-8"))
+        with Image.open(ASSETS / f"real-{data}.png") as image:
+            sheet = np.asarray(image)
+    except FileNotFoundError as error:
+        raise GendiffError(f"There are no bundled real pictures of {data!r}.") from error
+    sheet = sheet[..., None] if sheet.ndim == 2 else sheet
+    return Real(untile(sheet, about["size"]), np.asarray(about["labels"]))

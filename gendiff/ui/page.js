@@ -1,0 +1,20 @@
+// The page's own script: the address. gradio calls it once, when the page has loaded.
+() => {
+  // Settings of the open tab -> ?tab=...&name=value, without a new entry in the history. In a Space
+  // the page is a frame: its parent is told, too, as the Hub documents.
+  window.gendiffAddress = (tab, names, values) => {
+    const query = new URLSearchParams({ tab });
+    for (const part of ["__theme", "view"]) {
+      const kept = new URLSearchParams(location.search).get(part);
+      if (kept) query.set(part, kept);
+    }
+    names.forEach((name, index) => {
+      const value = values[index];
+      if (value !== null && value !== undefined && value !== "") query.set(name, value);
+    });
+    history.replaceState(null, "", "?" + query);
+    if (window.parent !== window) {
+      window.parent.postMessage({ queryString: query.toString() }, "https://huggingface.co");
+    }
+  };
+}

@@ -1,0 +1,234 @@
+"""The one player of all trajectories: sampling, interpolation, denoising, forward noising.
+
+The server sends each frame once, as raw uint8 (`runs.stream`); the browser (player.js, player.css)
+keeps the frames and plays, scrubs and steps through them without a round trip.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import threading
+from abc import ABCMeta
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from itertools import count
+from typing import Any, Literal
+
+import gradio as gr
+import numpy as np
+from gradio.component_meta import ComponentMeta, updateable
+from gradio.components.base import server
+
+from gendiff.ui.runs import (
+    Curve,
+    Frame,
+    Histogram,
+    Message,
+    Pane,
+    Run,
+    batch,
+    idle,
+    stopped,
+    stream,
+)
+
+__all__ = [
+    "Curve",
+    "Frame",
+    "Histogram",
+    "Message",
+    "Pane",
+    "Player",
+    "Run",
+    "RunStore",
+    "batch",
+    "idle",
+    "stopped",
+    "stream",
+]
+
+
+class RunStore:
+    """The last runs, for players that missed messages (their tab was not open); thread-safe.
+
+    At most `limit` bytes of base64: the run that was used longest ago goes first, and a run
+    that is larger than the whole store is not kept.
+    """
+
+    def __init__(self, limit: int = 64 * 2**20) -> None:
+        self.limit, self.size = limit, 0
+        self._runs: OrderedDict[str, _Kept] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, message: Message) -> None:
+        with self._lock:
+            for op in message.get("ops", [message]):
+                self._add(op)
+            while self.size > self.limit:
+                self._drop(next(iter(self._runs)))
+
+    def refill(self, run: str, first: int = 0, max_bytes: int = 2 * 2**20) -> Message | None:
+        """The run's start, its frames from `first` on as far as `max_bytes` reaches, and its end
+        if that is all there is; None if the run is gone."""
+        with self._lock:
+            if run not in self._runs:
+                return None
+            kept = self._runs[run]
+            self._runs.move_to_end(run)
+            new, k = [], max(first, 0)
+            while k in kept.frames and max_bytes > 0:
+                new.append(kept.frames[k])
+                max_bytes -= len(new[-1]["pixels"])
+                k += 1
+            frames = {"op": "frames", "run": run, "k": k - len(new), "frames": new}
+            end = [kept.end] if kept.end and k >= len(kept.frames) else []
+            return batch(kept.start, frames, *end)
+
+    def pictures(self, run: str) -> list[list[np.ndarray]] | None:
+        """Each frame's panes (count, h, w, c) in uint8, for an export; None if the run is gone."""
+        with self._lock:
+            kept = self._runs.get(run)
+            texts = [kept.frames[k]["pixels"] for k in sorted(kept.frames)] if kept else []
+        if kept is None:
+            return None
+        shapes = [(p["count"], p["h"], p["w"], p["c"]) for p in kept.start["panes"]]
+        cuts = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+        flat = (np.frombuffer(base64.b64decode(text), np.uint8) for text in texts)
+        return [
+            [part.reshape(shape) for part, shape in zip(np.split(one, cuts), shapes, strict=True)]
+            for one in flat
+        ]
+
+    def _add(self, op: Message) -> None:
+        run = op.get("run")
+        if op["op"] == "start":
+            self._drop(run)
+            self._runs[run] = _Kept(op)
+        kept = self._runs.get(run)
+        if kept is None:
+            return
+        self._runs.move_to_end(run)
+        if op["op"] == "end":
+            kept.end = op
+        for k, frame in enumerate(op.get("frames", ()), op.get("k", 0)):
+            before = len(kept.frames[k]["pixels"]) if k in kept.frames else 0
+            kept.frames[k] = frame
+            kept.size += len(frame["pixels"]) - before
+            self.size += len(frame["pixels"]) - before
+        if kept.size > self.limit:
+            self._drop(run)
+
+    def _drop(self, run: str | None) -> None:
+        if run in self._runs:
+            self.size -= self._runs.pop(run).size
+
+
+@dataclass
+class _Kept:
+    start: Message
+    frames: dict[int, Message] = field(default_factory=dict)
+    end: Message | None = None
+    size: int = 0
+
+
+@cache
+def shared_store() -> RunStore:
+    """The store of all players of this process: one bound for the whole server."""
+    return RunStore()
+
+
+class _WithoutStub(ComponentMeta):
+    """gradio's metaclass writes player.pyi beside this file at import; this one does not."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> type:
+        if "__init__" in attrs:
+            attrs["__init__"] = updateable(attrs["__init__"])
+        return ABCMeta.__new__(cls, name, bases, attrs)
+
+
+class Player(gr.HTML, metaclass=_WithoutStub):
+    """Plays the messages of `gendiff.ui.runs`; as an output it takes one message at a time.
+
+    Events, whose facts a handler reads from its gr.EventData:
+        settle  {run, frame}: a person has come to rest on a frame (150 ms)
+        pick    {run, frame, tile}: a picture of a grid was chosen
+        export  {run, frame, tile, format}: a format of `exports` was asked for; tile is None for
+                the whole grid. PNG needs no server and is always offered.
+
+    label is its name for a screen reader until a run brings its own, placeholder what an empty
+    player says.
+    """
+
+    def __init__(
+        self,
+        value: Message | Callable[[], Message] | None = None,
+        *,
+        label: str = "Player",
+        placeholder: str = "Nothing to show yet.",
+        exports: Sequence[Literal["gif", "webp", "mp4"]] = (),
+        store: RunStore | None = None,
+        visible: bool | Literal["hidden"] = True,
+        elem_id: str | None = None,
+        elem_classes: list[str] | str | None = None,
+        render: bool = True,
+        key: int | str | None = None,
+    ) -> None:
+        here = files("gendiff.ui")
+        # Set before gradio's own, which already calls postprocess with the first value.
+        self._store = store or shared_store()
+        self._sent = count(1)
+        self.placeholder, self.exports = placeholder, list(exports)
+        super().__init__(
+            value,
+            label=label,
+            # The browser side builds its elements once; a static template is never rendered again.
+            html_template="",
+            js_on_load=here.joinpath("player.js").read_text("utf-8"),
+            # Not css_template: gradio would parse that again with every message.
+            head=f"<style>{here.joinpath('player.css').read_text('utf-8')}</style>",
+            apply_default_css=False,
+            visible=visible,
+            elem_id=elem_id,
+            elem_classes=elem_classes,
+            render=render,
+            key=key,
+            placeholder=placeholder,
+            exports=self.exports,
+        )
+
+    def postprocess(self, value: Message | None) -> Message | None:
+        """Every message on its way to a browser is kept for players that miss it, and numbered:
+        the browser does not look at a value that equals the one before (an example clicked twice).
+        """
+        if value is None:
+            return None
+        self._store.add(value)
+        return {**value, "seq": next(self._sent)}
+
+    def preprocess(self, payload: Any) -> None:
+        """A player is an output; what a browser sends back as its value is not looked at."""
+        return None
+
+    @server
+    def refill(self, ask: Any) -> Message | None:
+        """Answer a player that lacks frames: ask is {"run": id, "from": first index}, and is not
+        trusted; what makes no sense gets None."""
+        if not isinstance(ask, dict):
+            return None
+        run, first = ask.get("run"), ask.get("from", 0)
+        if not isinstance(run, str) or not isinstance(first, int):
+            return None
+        return self._store.refill(run, first)
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "object", "description": "a message of gendiff.ui.runs"}
+
+    def example_payload(self) -> Message:
+        return idle()
+
+    def example_value(self) -> Message:
+        return idle()

@@ -1,0 +1,220 @@
+"""What the server tells the player: runs, frames, and the messages that carry them.
+
+A message is JSON, told apart by its "op":
+
+    start    what stays the same during a run: a `Run`
+    frames   {"run", "k": index of the first, "frames": [{"pixels", "facts", "html", "line",
+             "hist"}]}; pixels: base64 of all panes' bytes in pane order, each (count, h, w, c)
+    end      {"run" (None: whatever runs), "state": "done" | "stopped", "message",
+             "n": frames sent}
+    idle     an empty player
+    batch    {"ops": [...]}: several of these at once
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pane:
+    """One canvas: `count` pictures of h x w pixels, c = 1 (grey) or 3 (RGB), in `columns`
+    (None: as many as fill the screen best)."""
+
+    id: str
+    title: str
+    h: int
+    w: int
+    c: int = 3
+    count: int = 1
+    columns: int | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line y over x (None: the frame's index). Curves of one unit share a chart; what is not
+    finite is a gap."""
+
+    label: str
+    y: Sequence[float]
+    x: Sequence[float] | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts in equal bins over [lo, hi], drawn as a density beside N(0, 1)."""
+
+    counts: Sequence[int]
+    lo: float
+    hi: float
+    label: str = "pixel values"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: a uint8 array (count, h, w, c) for each pane, and what is said beside it.
+
+    facts: name -> number or text, shown in this order. html: the formula with this frame's
+    numbers; only markup made by this program, never a visitor's text. line: index of the line of
+    `Run.code` that this frame carries out.
+    """
+
+    panes: Sequence[np.ndarray]
+    facts: Mapping[str, float | str] = field(default_factory=dict)
+    html: str = ""
+    line: int | None = None
+    hist: Histogram | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stays the same during a run of n frames, and the messages that it is sent in.
+
+    label: what a screen reader calls the pictures. axis: where each frame lies on the curves' x
+    axis, named axis_label (None: its index). captions: one for each picture of a grid. pick:
+    "zoom" shows a picked picture alone, "mark" outlines it (None: zoom where n > 1). autoplay:
+    a run that arrives at once is played; else it waits at the frame that was on screen. strip:
+    the pane of the thumbnails (None: no thumbnails). noun: what one frame is called.
+    Raises ValueError where the parts contradict each other.
+    """
+
+    n: int
+    panes: Sequence[Pane]
+    label: str
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
+    curves: Sequence[Curve] = ()
+    axis: Sequence[float] | None = None
+    axis_label: str = ""
+    code: Sequence[str] = ()
+    captions: Sequence[str] = ()
+    caption_mode: Literal["hover", "always"] = "hover"
+    pick: Literal["zoom", "mark"] | None = None
+    fps: float = 12
+    loop: bool = False
+    autoplay: bool = True
+    strip: int | None = 0
+    noun: str = "step"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or not self.panes:
+            raise ValueError("a run needs at least one frame and one pane")
+        if any(p.c not in (1, 3) or min(p.h, p.w, p.count) < 1 for p in self.panes):
+            raise ValueError("a pane is h x w pixels, grey (c=1) or RGB (c=3), count at least 1")
+        if self.axis is not None and len(self.axis) != self.n:
+            raise ValueError(f"axis has {len(self.axis)} places for {self.n} frames")
+        if any(len(curve.y) != len(curve.x) for curve in self.curves if curve.x is not None):
+            raise ValueError("a curve needs as many x as y")
+
+    def start(self) -> Message:
+        return {"op": "start", **_plain(asdict(self))}
+
+    def frames(self, k: int, frames: Sequence[Frame]) -> Message:
+        """Frames k, k + 1, ...; ValueError where they do not fit the panes or the run."""
+        if k < 0 or k + len(frames) > self.n:
+            raise ValueError(f"frames {k}..{k + len(frames) - 1} do not fit in a run of {self.n}")
+        return {"op": "frames", "run": self.run, "k": k, "frames": [*map(self._frame, frames)]}
+
+    def end(
+        self,
+        state: Literal["done", "stopped"] = "done",
+        message: str = "",
+        n: int | None = None,
+    ) -> Message:
+        return {"op": "end", "run": self.run, "state": state, "message": message, "n": n}
+
+    def whole(self, frames: Sequence[Frame], message: str = "") -> Message:
+        """The run in one message, for what is ready: examples, closed forms, a grid of samples."""
+        end = self.end(message=message, n=len(frames))
+        return batch(self.start(), self.frames(0, frames), end)
+
+    def _frame(self, frame: Frame) -> Message:
+        want = [(p.count, p.h, p.w, p.c) for p in self.panes]
+        if [(a.shape, a.dtype) for a in frame.panes] != [(s, np.uint8) for s in want]:
+            got = [f"{a.dtype} {a.shape}" for a in frame.panes]
+            raise ValueError(f"a frame's panes are {got}, the run's are uint8 {want}")
+        pixels = base64.b64encode(b"".join(a.tobytes() for a in frame.panes)).decode()
+        hist = asdict(frame.hist) if frame.hist else None
+        said = {"facts": frame.facts, "html": frame.html, "line": frame.line, "hist": hist}
+        return {"pixels": pixels, **_plain(said)}
+
+
+def batch(*ops: Message) -> Message:
+    return {"op": "batch", "ops": list(ops)}
+
+
+def stopped(message: str = "") -> Message:
+    """What a Stop button answers: the player keeps what it has and drops what still comes."""
+    return {"op": "end", "run": None, "state": "stopped", "message": message, "n": None}
+
+
+def idle() -> Message:
+    return {"op": "idle"}
+
+
+def _plain(value: Any) -> Any:
+    """The same in JSON's types: numpy's numbers as numbers, None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def stream(
+    run: Run,
+    frames: Iterable[Frame],
+    *,
+    interval: float = 1 / 16,
+    max_bytes: int = 256 * 1024,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Message]:
+    """Send frames as they are made: the first at once, then one message in `interval` seconds at
+    most, the last always.
+
+    A message holds up to `max_bytes` of text, but always a whole frame; where frames come faster
+    than that, `sleep` keeps the pace. Closing this generator (Stop, a visitor who leaves) closes
+    `frames`; where `frames` raises, the player is told and the error goes on to the caller.
+    """
+    size = 1024 + 4 * math.ceil(sum(p.count * p.h * p.w * p.c for p in run.panes) / 3)
+    room = max(1, max_bytes // size)
+    source, waiting, sent, last = iter(frames), [], 0, -math.inf
+
+    def flush(*ops: Message) -> Message:
+        nonlocal sent, last
+        first = [run.start()] if last == -math.inf else []
+        new = [run.frames(sent, waiting)] if waiting else []
+        sent, last = sent + len(waiting), clock()
+        waiting.clear()
+        return batch(*first, *new, *ops)
+
+    try:
+        for frame in source:
+            waiting.append(frame)
+            early = last + interval - clock()
+            if early > 0 and len(waiting) < room:
+                continue
+            if early > 0:
+                sleep(early)
+            yield flush()
+        yield flush(run.end(n=sent + len(waiting)))
+    except Exception:
+        yield flush(run.end("stopped", "An error stopped this run.", sent + len(waiting)))
+        raise
+    finally:
+        if hasattr(source, "close"):
+            source.close()

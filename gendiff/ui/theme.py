@@ -1,0 +1,24 @@
+"""The look: one theme, one style sheet, both local."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+STYLE = Path(__file__).with_name("style.css")
+SCRIPT = Path(__file__).with_name("page.js")
+
+
+def theme() -> gr.themes.Base:
+    """gradio's default in indigo, with the two font weights whose files are whole (400 and 700)."""
+    local = gr.themes.LocalFont
+    return gr.themes.Default(
+        primary_hue="indigo",
+        font=[local("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"],
+        font_mono=[local("IBM Plex Mono", weights=(400, 700)), "monospace"],
+    ).set(
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_text_color="white",
+    )

@@ -1,0 +1,235 @@
+"""A checkpoint is a folder: config.json + model.safetensors, the same locally and on the Hub.
+
+config.json holds the card verbatim; unknown keys are an error, and so is a file whose hash is not the
+card's. Weights are stored in float16 (half the size; the loss against float32 is far below a grey
+level) and loaded in what suits the device. This is the one place that maps a name to a class.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gendiff import schedule
+from gendiff.denoise import Denoiser
+from gendiff.diffusion import Diffusion
+from gendiff.errors import GendiffError
+from gendiff.gan import Gan
+from gendiff.nets.dcgan import DcganConfig, Discriminator, Generator
+from gendiff.nets.unet import SpaceToDepth, UNet, UNetConfig
+
+BUNDLED = Path(__file__).resolve().parent.parent / "checkpoints"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+Model = Gan | Diffusion
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint is: everything of config.json.
+
+    Attributes:
+        name: DATA-FAMILY, also the folder's name.
+        title: for people.
+        family: "gan" or "diffusion".
+        data: the name of the data set, see `gendiff.data.SOURCES`.
+        shape: (C, H, W) of its pictures.
+        classes: the names of its classes, in order; empty for an unconditional model.
+        net: the configuration of its network(s).
+        schedule: {"name": ..., parameters} of a diffusion model.
+        target: what a diffusion network predicts.
+        space_to_depth: side of the pixel blocks that the network sees as channels.
+        parameters: number of weights, per network.
+        licence, credit: of the data and of the weights.
+        training: images seen, hours, machine, command.
+        sha256: of model.safetensors.
+    """
+
+    name: str
+    title: str
+    family: str
+    data: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    net: Mapping[str, Any]
+    parameters: Mapping[str, int]
+    licence: str
+    credit: str = ""
+    schedule: Mapping[str, Any] | None = None
+    target: str | None = None
+    space_to_depth: int = 1
+    training: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+    @classmethod
+    def read(cls, folder: Path) -> Card:
+        """The card of a checkpoint folder; GendiffError if there is none or it is not understood."""
+        path = folder / CONFIG
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise GendiffError(f"{folder} is no checkpoint: it has no {CONFIG}.") from error
+        except (ValueError, OSError) as error:
+            raise GendiffError(f"{path} cannot be read as JSON ({error}); get the checkpoint again.") from error
+        known = {entry.name for entry in fields(cls)}
+        if not isinstance(values, dict) or (unknown := sorted(values.keys() - known)):
+            names = ", ".join(unknown) if isinstance(values, dict) else "no object at all"
+            raise GendiffError(f"{path} has keys that this version does not know: {names}.")
+        try:
+            values["shape"], values["classes"] = tuple(values["shape"]), tuple(values["classes"])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise GendiffError(f"{path} is incomplete ({error}); get the checkpoint again.") from error
+
+    @property
+    def cost(self) -> float:
+        """Weights times network calls for one picture at the app's defaults: orders the models."""
+        return sum(self.parameters.values()) * (1 if self.family == "gan" else 50)
+
+
+def build(card: Card) -> dict[str, nn.Module]:
+    """The card's networks, untrained: {"generator", "discriminator"} or {"net"}."""
+    try:
+        if card.family == "gan":
+            config = DcganConfig(**card.net)
+            return {"generator": Generator(config), "discriminator": Discriminator(config)}
+        if card.family == "diffusion":
+            return {"net": UNet(UNetConfig.from_dict(card.net))}
+    except TypeError as error:
+        raise GendiffError(f"{card.name}: the network's configuration is not understood ({error}).") from error
+    raise GendiffError(f"{card.name}: there is no family {card.family!r}; it must be gan or diffusion.")
+
+
+def assemble(card: Card, nets: Mapping[str, nn.Module]) -> Model:
+    """Networks -> the model that people use."""
+    if card.family == "gan":
+        return Gan(card, nets["generator"], nets["discriminator"])
+    options = dict(card.schedule or {})
+    levels = schedule.named(options.pop("name", ""), **options)
+    net = SpaceToDepth(nets["net"], card.space_to_depth)
+    return Diffusion(card, Denoiser(net, levels, card.target or "eps"))
+
+
+def models(folder: Path = BUNDLED) -> list[Card]:
+    """The bundled checkpoints, cheapest first."""
+    cards = [Card.read(path.parent) for path in sorted(folder.glob(f"*/{CONFIG}"))]
+    return sorted(cards, key=lambda card: card.cost)
+
+
+def load(where: str | os.PathLike[str], device: str | None = None, dtype: str | None = None) -> Model:
+    """A trained model, ready to sample.
+
+    Args:
+        where: the name of a bundled checkpoint, or a checkpoint folder.
+        device: "cpu", "cuda" or None for the best there is.
+        dtype: "float32", "bfloat16", or None for what is fast and good on the device.
+
+    Raises:
+        GendiffError: no such checkpoint; a file that is missing, truncated, altered or does not fit its
+            configuration; a device or dtype that is not there.
+    """
+    folder = BUNDLED / where if (BUNDLED / where / CONFIG).is_file() else Path(where)
+    if not folder.is_dir():
+        names = ", ".join(card.name for card in models())
+        raise GendiffError(f"There is no checkpoint {str(where)!r}; bundled are: {names or 'none'}.")
+    card = Card.read(folder)
+    target, precision = pick_device(device), pick_dtype(device, dtype)
+    tensors = _read(folder / WEIGHTS, card)
+    nets = build(card)
+    for part, net in nets.items():
+        own = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
+        _fill(net, own, card.name)
+        net.requires_grad_(False).eval()
+        net.to(target, precision, memory_format=torch.channels_last)
+    return assemble(card, nets)
+
+
+def save(nets: Mapping[str, Mapping[str, Tensor]], card: Card, folder: Path) -> Card:
+    """Write a checkpoint: {part: state dict} and the card, whose sha256 is filled in. Atomic per file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{part}.{name}": (t.half() if t.is_floating_point() else t).detach().cpu().contiguous()
+        for part, state in nets.items()
+        for name, t in state.items()
+    }
+    partial = folder / (WEIGHTS + ".partial")
+    save_file(tensors, partial, metadata={"format": "pt"})
+    card = Card(**{**asdict(card), "sha256": _sha256(partial)})
+    text = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
+    (folder / (CONFIG + ".partial")).write_text(text, encoding="utf-8")
+    os.replace(partial, folder / WEIGHTS)
+    os.replace(folder / (CONFIG + ".partial"), folder / CONFIG)
+    return card
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The named device, or CUDA where there is one; GendiffError if it is not there."""
+    if name not in (None, "cpu", "cuda"):
+        raise GendiffError(f'The device is "cpu" or "cuda"; got {name!r}.')
+    if name == "cuda" and not torch.cuda.is_available():
+        raise GendiffError('This machine has no CUDA device that PyTorch can use; choose "cpu".')
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def pick_dtype(device: str | None, name: str | None) -> torch.dtype:
+    """The named dtype, or bfloat16 where the hardware multiplies it well, else float32."""
+    if name not in (None, "float32", "bfloat16"):
+        raise GendiffError(f'The dtype is "float32" or "bfloat16"; got {name!r}.')
+    if name is not None:
+        return torch.float32 if name == "float32" else torch.bfloat16
+    if pick_device(device).type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether the processor has bf16 matrix tiles (AMX). Without them bf16 is emulated and slower."""
+    try:
+        return " amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux: no known processor with such tiles
+        return False
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read(path: Path, card: Card) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise GendiffError(f"{card.name}: {path.name} is missing; get the checkpoint again.")
+    if card.sha256 and _sha256(path) != card.sha256:
+        raise GendiffError(
+            f"{card.name}: {path.name} is truncated or altered (its sha256 is not the one in {CONFIG}); "
+            "get the checkpoint again."
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise GendiffError(f"{card.name}: {path.name} is no valid safetensors file ({error}).") from error
+
+
+def _fill(net: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Strict loading; the first few differences are named."""
+    expected = net.state_dict()
+    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    wrong = [k for k in expected.keys() & tensors.keys() if expected[k].shape != tensors[k].shape]
+    for what, names in (("lacks", missing), ("has unknown", extra), ("has wrong shapes for", wrong)):
+        if names:
+            raise GendiffError(
+                f"{name}: the weights do not fit the configuration: the file {what} {len(names)} tensors "
+                f"({', '.join(names[:3])}); get the checkpoint again."
+            )
+    net.load_state_dict(tensors)
