@@ -1,0 +1,49 @@
+"""The application's pages: the only package that imports gradio."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from gendiff.studio import Studio
+from gendiff.ui import about, api, denoise, forward, gan, interpolate
+from gendiff.ui.parts import Page
+from gendiff.ui.theme import SCRIPT, STYLE, theme
+
+QUEUE = 40  # visitors who may wait; beyond it they are told that the app is busy
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """All tabs over one Studio."""
+    page = Page()
+    with gr.Blocks(title="gendiff: GANs and diffusion models", analytics_enabled=False, delete_cache=(600, 1800)) as demo:
+        gr.HTML(
+            "<header class='brand'><h1>gendiff</h1>"
+            "<p>See, step through and compare GANs and diffusion models that learned the same pictures.</p></header>"
+        )
+        with gr.Tabs(elem_id="tabs") as tabs:
+            for name, title, module in (
+                ("gan", "GAN", gan),
+                ("interpolate", "Interpolate", interpolate),
+                ("denoise", "Denoise", denoise),
+                ("forward", "Forward", forward),
+                ("about", "About", about),
+            ):
+                with page.tab(name, title):
+                    module.build(studio, page)
+        page.wire(demo, tabs)
+        api.publish(studio)
+    return demo
+
+
+def launch(demo: gr.Blocks, **options: object) -> object:
+    """Serve it. `options` are `Blocks.launch`'s own; what the design fixes is fixed here."""
+    return demo.queue(default_concurrency_limit=8, max_size=QUEUE).launch(
+        theme=theme(),
+        css_paths=STYLE,
+        js=SCRIPT.read_text(encoding="utf-8"),
+        ssr_mode=False,
+        run_history=False,
+        footer_links=["api", "settings"],
+        show_error=False,
+        **options,
+    )

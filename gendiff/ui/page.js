@@ -2,7 +2,10 @@
 () => {
   // Settings of the open tab -> ?tab=...&name=value, without a new entry in the history. In a Space
   // the page is a frame: its parent is told, too, as the Hub documents.
-  window.gendiffAddress = (tab, names, values) => {
+  window.gendiffAddress = (tab, names, values, opened) => {
+    // A change in a tab that is not open (a default that arrives late) must not move the reader.
+    const open = new URLSearchParams(location.search).get("tab");
+    if (!opened && open && open !== tab) return;
     const query = new URLSearchParams({ tab });
     for (const part of ["__theme", "view"]) {
       const kept = new URLSearchParams(location.search).get(part);

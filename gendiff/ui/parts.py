@@ -1,10 +1,11 @@
-"""What all tabs share: the error boundary, pickers, the address, the look of a tab."""
+"""What all tabs share: the error boundary, pickers, and the page with its address."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,10 +16,10 @@ from gendiff.studio import Studio
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# All model work shares one queue: two runs at once, one thread each, keep two cores busy without
-# either waiting for the other (measured: 0.64 runs/s against 0.49 with one run on two threads).
+# All model work shares one queue; see Studio.share_cores for why two.
 MODEL_WORK = {"concurrency_id": "model", "concurrency_limit": 2}
 PRIVATE = {"api_visibility": "private"}
+_QUICK = {"queue": False, "show_progress": "hidden", **PRIVATE}
 ANY = "any"
 
 
@@ -67,7 +68,7 @@ def class_picker(studio: Studio, model: gr.Dropdown, label: str = "Class") -> gr
         keeps = chosen in [value for _, value in options]
         return gr.update(choices=options, value=chosen if keeps else ANY)
 
-    model.change(follow, [model, picker], picker, queue=False, show_progress="hidden", **PRIVATE)
+    model.change(follow, [model, picker], picker, **_QUICK)
     return picker
 
 
@@ -76,34 +77,47 @@ def class_index(value: str) -> int | None:
     return None if value in (ANY, None) else int(value)
 
 
-@dataclass
-class Address:
-    """The page's address holds tab and settings: `?tab=denoise&seeds=0-15&steps=50`.
+Reader = Callable[[str], Any]
+Setting = tuple[gr.components.Component, Reader]
 
-    Tabs register what belongs in it; `wire` reads it when the page loads and, in the browser alone,
-    rewrites it when a setting changes. Names are per tab; only the open tab's settings stand there.
+
+@dataclass
+class Page:
+    """What the tabs have in common with the page: its address, and what is on show when they open.
+
+    The address holds the open tab and its settings: `?tab=denoise&seeds=0-15&steps=50`. It is read
+    once, when the page loads; the browser alone rewrites it. A link that names settings runs them (it
+    clicks the tab's button `#TAB-run`); otherwise a tab shows its example when it is first opened.
     """
 
-    fields: dict[str, dict[str, tuple[gr.components.Component, Callable[[str], Any]]]] = field(
-        default_factory=dict
-    )
+    settings: dict[str, dict[str, Setting]] = field(default_factory=dict)
+    _tabs: dict[str, gr.Tab] = field(default_factory=dict)
+    _examples: dict[str, tuple[Callable[[], Any], list[Any]]] = field(default_factory=dict)
 
-    def add(self, tab: str, settings: Mapping[str, tuple[gr.components.Component, Callable[[str], Any]]]) -> None:
-        """settings: name in the address -> (component, reader). A reader turns the text into a value,
-        and raises ValueError or GendiffError for what is not one."""
-        self.fields[tab] = dict(settings)
+    def tab(self, name: str, title: str) -> gr.Tab:
+        """A new tab, to be used as a context; `name` is what stands in the address."""
+        self._tabs[name] = gr.Tab(title, id=name, elem_id=f"tab-{name}")
+        self.settings[name] = {}
+        return self._tabs[name]
+
+    def keep(self, tab: str, **settings: Setting) -> None:
+        """Settings that belong in the address: name=(component, reader). A reader turns the text into
+        a value, and raises ValueError or GendiffError for what is not one."""
+        self.settings[tab] = settings
+
+    def opens_with(self, tab: str, example: Callable[[], Any], outputs: list[Any]) -> None:
+        """What fills `outputs` when the tab is first opened without settings: quick, no model work."""
+        self._examples[tab] = (example, outputs)
 
     def wire(self, demo: gr.Blocks, tabs: gr.Tabs) -> None:
-        """Connect everything that was added; call it once, after all tabs are built."""
-        flat = [(tab, name, *entry) for tab, own in self.fields.items() for name, entry in own.items()]
-        components = [component for _, _, component, _ in flat]
+        """Connect everything; call it once, after all tabs are built."""
+        flat = [(tab, name, *entry) for tab, own in self.settings.items() for name, entry in own.items()]
+        opened = gr.State(())
 
         def read(request: gr.Request) -> list[Any]:
             query = dict(request.query_params)
             tab = query.get("tab")
-            damaged = []
-            if tab is not None and tab not in self.fields:
-                damaged.append("tab")
+            damaged = [] if tab is None or tab in self.settings else ["tab"]
             updates: list[Any] = []
             for owner, name, _, reader in flat:
                 update = gr.skip()
@@ -114,23 +128,57 @@ class Address:
                         damaged.append(name)
                 updates.append(update)
             if damaged:
-                gr.Warning(f"This link has a value that cannot be used ({', '.join(damaged)}); the default stands.")
-            return [gr.Tabs(selected=tab) if tab in self.fields else gr.skip(), *updates]
+                gr.Warning(f"This link has values that cannot be used ({', '.join(damaged)}); defaults stand.")
+            return [gr.Tabs(selected=tab) if tab in self.settings else gr.skip(), *updates]
 
-        demo.load(read, None, [tabs, *components], queue=False, show_progress="hidden", **PRIVATE)
-        for tab, own in self.fields.items():
-            names = list(own)
+        components = [component for _, _, component, _ in flat]
+        ready = demo.load(read, None, [tabs, *components], **_QUICK)
+        first = next(iter(self.settings))
+        for tab, (example, outputs) in self._examples.items():
+            self._show_when_opened(demo, tab, example, outputs, opened, opens_first=tab == first)
+        ready.then(None, js=_RUN_LINK.replace("TABS", json.dumps(self._named())), **PRIVATE)
+        for tab, own in self.settings.items():
             parts = [component for component, _ in own.values()]
-            write = _WRITE_ADDRESS.replace("TAB", repr(tab)).replace("NAMES", repr(names))
+            write = f"(...values) => window.gendiffAddress({tab!r}, {json.dumps(list(own))}, values"
+            self._tabs[tab].select(None, parts, None, js=f"{write}, true)", **PRIVATE)
             for component in parts:
-                component.change(None, parts, None, js=write, queue=False, **PRIVATE)
+                component.change(None, parts, None, js=f"{write}, false)", **PRIVATE)
+
+    def _named(self) -> dict[str, list[str]]:
+        return {tab: list(own) for tab, own in self.settings.items()}
+
+    def _show_when_opened(
+        self,
+        demo: gr.Blocks,
+        tab: str,
+        example: Callable[[], Any],
+        outputs: list[Any],
+        opened: gr.State,
+        opens_first: bool,
+    ) -> None:
+        def show(seen: tuple[str, ...], request: gr.Request) -> list[Any]:
+            query = dict(request.query_params)
+            linked = query.get("tab") == tab and any(name in query for name in self.settings[tab])
+            if tab in seen or linked:
+                return [seen, *[gr.skip()] * len(outputs)]
+            values = example()
+            return [(*seen, tab), *(values if isinstance(values, (list, tuple)) else [values])]
+
+        def show_at_load(seen: tuple[str, ...], request: gr.Request) -> list[Any]:
+            wanted = dict(request.query_params).get("tab")
+            if wanted == tab or (opens_first and wanted not in self.settings):
+                return show(seen, request)
+            return [seen, *[gr.skip()] * len(outputs)]
+
+        demo.load(bounded(show_at_load), [opened], [opened, *outputs], **_QUICK)
+        self._tabs[tab].select(bounded(show), [opened], [opened, *outputs], **_QUICK)
 
 
-# Only the open tab's settings are written: a change that came from elsewhere must not move the reader.
-_WRITE_ADDRESS = """(...values) => {
-  const open = new URLSearchParams(location.search).get("tab");
-  if (open && open !== TAB) return;
-  window.gendiffAddress(TAB, NAMES, values);
+# A link with settings runs them: the button is pressed in the browser, so it queues like any visitor's.
+_RUN_LINK = """() => {
+  const query = new URLSearchParams(location.search), tab = query.get("tab");
+  const linked = (TABS[tab] || []).some((name) => query.has(name));
+  if (linked) setTimeout(() => document.querySelector(`#${tab}-run`)?.click(), 300);
 }"""
 
 
@@ -160,3 +208,10 @@ def number_in(low: float, high: float, whole: bool = True) -> Callable[[str], fl
 def heading(title: str, text: str) -> None:
     """The first lines of a tab: what one sees here."""
     gr.Markdown(f"## {title}\n{text}", elem_classes="lead")
+
+
+def status() -> gr.Textbox:
+    """One line that says what is going on; the queue position is shown on it."""
+    return gr.Textbox(
+        show_label=False, container=False, interactive=False, max_lines=1, elem_classes="status", placeholder="Ready."
+    )

@@ -1,0 +1,563 @@
+// Browser side of the player (player.py). gradio runs this once for each player, with
+//   element  where to build          props    props.value is the server's last message
+//   watch    calls back on a message  server   server.refill({run, from}) answers what is lacking
+//   trigger  sends an event to Python: "settle", "pick", "export"
+// The messages are described in runs.py. Frames stay here as raw bytes; nothing but refill asks
+// the server again.
+
+// ---- Elements -------------------------------------------------------------------------------
+
+const ICONS = {
+  first: "M6 5v14M19 5.5 9.5 12l9.5 6.5z", back: "M15 5l-7 7 7 7", forward: "M9 5l7 7-7 7",
+  last: "M18 5v14M5 5.5l9.5 6.5L5 18.5z", play: "M7 4.5v15l12-7.5z", pause: "M8 5v14M16 5v14",
+  loop: "M4 11V9.500a3 3 0 0 1 3-3h12m-3.500-3.500 3.500 3.500-3.500 3.500M20 13v1.500a3 3 0 0 1-3 3H5m3.500-3.500L5 17.500 8.500 21",
+  save: "M12 4v11m-5-5 5 5 5-5M5 20h14", grid: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z",
+  full: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5", shrink: "M9 4v5H4M20 9h-5V4M15 20v-5h5M4 15h5v5",
+};
+const icon = (name) => `<svg class="gd-icon gd-icon-${name}" viewBox="0 0 24 24" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
+const button = (act, label, key) =>
+  `<button type="button" data-act="${act}" aria-label="${label}" title="${label} (${key})">${icon(act)}</button>`;
+
+element.innerHTML = `
+  <section class="gd" role="group" tabindex="0">
+    <p class="gd-empty"></p>
+    <div class="gd-stage"></div>
+    <div class="gd-strip" aria-hidden="true"></div>
+    <div class="gd-bar">
+      <div class="gd-keys">
+        ${button("first", "First", "Home")}${button("back", "Back", "left arrow")}
+        <button type="button" class="gd-play" data-act="play" aria-label="Play" title="Play (space)">${icon("play")}${icon("pause")}</button>
+        ${button("forward", "Forward", "right arrow")}${button("last", "Last", "End")}
+      </div>
+      <input class="gd-seek" type="range" min="0" max="0" value="0" step="1">
+      <span class="gd-where"></span>
+      <div class="gd-tools">
+        <select class="gd-speed" aria-label="Speed" title="Speed">
+          ${[0.25, 0.5, 1, 2, 4].map((x) => `<option value="${x}"${x === 1 ? " selected" : ""}>${x}×</option>`).join("")}
+        </select>
+        <button type="button" data-act="loop" aria-label="Loop" title="Loop" aria-pressed="false">${icon("loop")}</button>
+        <details class="gd-menu"><summary aria-label="Save" title="Save">${icon("save")}</summary><div></div></details>
+        <button type="button" data-act="full" aria-label="Full screen" title="Full screen (f)">${icon("full")}${icon("shrink")}</button>
+      </div>
+    </div>
+    <div class="gd-foot">
+      <span class="gd-status"></span>
+      <button type="button" class="gd-all" data-act="all" hidden>${icon("grid")}<span></span></button>
+      <span class="gd-note"></span>
+    </div>
+    <div class="gd-info">
+      <div class="gd-html"></div><dl class="gd-facts"></dl><div class="gd-charts"></div><ol class="gd-code"></ol>
+    </div>
+    <p class="gd-live" aria-live="polite"></p>
+  </section>`;
+
+const root = element.querySelector(".gd");
+const $ = (name) => root.querySelector(`.gd-${name}`);
+const [stage, strip, seekbar, info, menu] = ["stage", "strip", "seek", "info", "menu"].map($);
+const still = window.matchMedia("(prefers-reduced-motion: reduce)");
+
+// ---- Receiving ------------------------------------------------------------------------------
+
+// prefix: frames 0..prefix-1 are here, and only they can be shown; reach: the highest index seen.
+const fresh = () => ({
+  run: null, start: null, frames: [], n: 0, got: 0, prefix: 0, reach: -1, step: 0, mode: "idle",
+  end: null, message: "", began: 0, solo: null, marked: null, cursor: 0, panes: [], charts: [],
+  thumbs: [], histogram: null, formula: "", bytes: 0,
+});
+let S = fresh();
+let speed = 1, loopChoice = null, filling = null;
+const gone = new Set(); // runs that were replaced: what still comes for them is dropped
+const seen = new Set(); // messages: gradio repeats the last one when a handler ends
+
+function receive(message, refilled = false) {
+  if (!message?.op || seen.has(message.id)) return;
+  if (message.id) seen.add(message.id);
+  for (const op of message.op === "batch" ? message.ops : [message]) {
+    if (op.op === "idle") reset(fresh());
+    else if (op.op === "start") begin(op, refilled);
+    else if (!accepts(op, refilled)) continue;
+    else if (op.op === "frames") keep(op);
+    else if (op.op === "end") finish(op);
+  }
+  const lacking = S.run && (!S.start || S.prefix <= S.reach || (S.end === "done" && S.prefix < S.n));
+  if (lacking && !refilled) fill();
+  arrive();
+  refresh();
+}
+
+function accepts(op, refilled) {
+  if (op.run == null) return S.run != null; // Stop does not know which run it stops
+  if (refilled) return op.run === S.run;
+  if (S.end === "stopped" || gone.has(op.run)) return false;
+  if (op.run !== S.run) reset({ ...fresh(), run: op.run, mode: "live" }); // its start was missed
+  return true;
+}
+
+function reset(next) {
+  if (S.run && S.run !== next.run) gone.add(S.run);
+  gone.delete(next.run);
+  S = next;
+  for (const node of [stage, strip, ...info.children]) node.replaceChildren();
+  for (const node of info.children) node.hidden = true;
+}
+
+function begin(start, refilled) {
+  if (refilled && (start.run !== S.run || S.start)) return;
+  const { end, message, step, n } = S;
+  reset({ ...fresh(), run: start.run, start, n: start.n, mode: "live", began: performance.now() });
+  if (refilled) Object.assign(S, { end, message });
+  if (!start.autoplay && n === start.n) S.step = step; // another seed, the same place
+  S.panes = start.panes.map((spec) => {
+    const pane = { ...spec, at: S.bytes, size: spec.h * spec.w * spec.c };
+    S.bytes += pane.size * spec.count;
+    pane.figure = make("figure", "gd-pane", null, stage);
+    make("figcaption", "", spec.title, pane.figure).hidden = !spec.title;
+    const frame = make("div", "gd-frame", null, pane.figure);
+    pane.canvas = make("canvas", "", null, frame);
+    pane.canvas.setAttribute("role", "img");
+    pane.canvas.setAttribute("aria-label", [start.label, spec.title].filter(Boolean).join(": "));
+    pane.tiles = make("div", "gd-tiles", null, frame);
+    return pane;
+  });
+  for (const line of start.code) make("code", "", line, make("li", "", null, $("code")));
+  buildCharts();
+  layout();
+}
+
+function buildCharts() { // one for each unit: curves of one unit share it
+  const axis = S.start.axis ?? [...Array(S.start.n).keys()], units = new Map();
+  S.start.curves.forEach((curve, i) => units.set(curve.unit || i, [...(units.get(curve.unit || i) ?? []), curve]));
+  S.charts = [...units.values()].map((curves) => lineChart($("charts"), curves, axis, S.start.axis_label, seek));
+}
+
+function decode(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const binary = atob(text), bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+function keep({ k, frames }) {
+  if (!S.start) return; // the refill brings it again, after the start
+  frames.forEach(({ pixels, ...said }, i) => {
+    if (k + i >= S.start.n || S.frames[k + i]) return;
+    const bytes = decode(pixels);
+    if (bytes.length !== S.bytes) throw new Error(`frame ${k + i}: ${bytes.length} bytes instead of ${S.bytes}`);
+    S.frames[k + i] = { bytes, ...said };
+    S.got++;
+    S.reach = Math.max(S.reach, k + i);
+  });
+  while (S.frames[S.prefix]) S.prefix++;
+  // The first moment shows frame 0: a run that comes at once must not flash its last frame.
+  if (S.mode === "live" && performance.now() - S.began > 250) S.step = Math.max(S.prefix - 1, 0);
+}
+
+function finish(op) {
+  if (S.end) return;
+  S.end = op.state;
+  S.message = op.message || "";
+  if (op.state === "done" && op.n) S.n = op.n;
+}
+
+function arrive() { // the run is over and all of it is here: rest, or play what came too fast to see
+  if (!S.start || !S.end || S.mode !== "live") return;
+  if (S.end === "done" && S.prefix < S.n) return;
+  const atOnce = S.end === "done" && S.n > 1 && performance.now() - S.began < 400;
+  if (atOnce && !S.start.autoplay) S.mode = "paused";
+  else if (atOnce && !still.matches) { S.step = 0; play(); }
+  else { S.step = Math.max(S.prefix - 1, 0); S.mode = S.end; }
+  if (S.mode === S.end) say(status() || `${where()}, done`);
+}
+
+async function fill() { // messages that came before this player was in the page
+  const run = S.run;
+  if (filling === run || !server.refill) return;
+  filling = run;
+  try {
+    for (let before = -1; S.run === run && S.prefix > before;) {
+      before = S.prefix;
+      const reply = await server.refill({ run, from: S.prefix });
+      if (S.run !== run) return;
+      if (!reply) { S.message = S.start ? "Some steps were lost." : "This run is no longer kept."; break; }
+      S.began = performance.now();
+      receive(reply, true);
+      if (S.end ? S.prefix >= S.n : S.prefix > S.reach) break;
+    }
+  } finally {
+    if (filling === run) filling = null;
+  }
+  if (S.run === run && !S.start) S.mode = "idle";
+  refresh();
+}
+
+// ---- Layout ---------------------------------------------------------------------------------
+
+const shown = (pane) => (S.solo === null ? [...Array(pane.count).keys()] : [Math.min(S.solo, pane.count - 1)]);
+const captionRoom = () => (S.start.captions.length && (S.solo !== null || S.start.caption_mode === "always") ? 1.5 * em() : 0);
+const em = () => parseFloat(getComputedStyle(root).fontSize);
+
+function snap(scale) { // whole device pixels, unless that would waste a fifth of the size
+  const device = scale * devicePixelRatio, whole = Math.floor(device);
+  return whole / device > 0.8 ? whole / devicePixelRatio : scale;
+}
+
+function fit(pane, width, height) { // the columns that show this pane's pictures largest
+  const count = shown(pane).length, gap = count > 1 ? Math.max(1, Math.round(pane.w / 16)) : 0;
+  let best = { scale: 0, score: 0 };
+  for (let columns = 1; columns <= count; columns++) {
+    if (count > 1 && pane.columns && columns !== Math.min(pane.columns, count)) continue;
+    const rows = Math.ceil(count / columns);
+    const across = width / (columns * pane.w + (columns - 1) * gap);
+    const down = (height - rows * captionRoom()) / (rows * pane.h + (rows - 1) * gap);
+    const scale = Math.min(across, down);
+    const score = scale * (columns * rows === count ? 1 : 0.9); // full rows look better
+    if (score > best.score) best = { scale, score, columns, rows, gap };
+  }
+  return best;
+}
+
+function layout() {
+  const width = stage.clientWidth, count = S.panes.length;
+  if (!width || !count) return;
+  const full = root.hasAttribute("data-full"), gap = 1.25 * em(), title = 1.9 * em();
+  const height = full ? Math.max(stage.clientHeight, 160) : 0.52 * window.innerHeight;
+  let best = { score: 0 };
+  for (let across = count; across >= 1; across--) {
+    const down = Math.ceil(count / across);
+    const cell = [(width - gap * (across - 1)) / across, (height - gap * (down - 1)) / down - title];
+    const fits = S.panes.map((pane) => fit(pane, ...cell));
+    const score = Math.min(...fits.map((f, i) => f.scale * S.panes[i].w));
+    if (score > best.score * 1.15) best = { score, fits, across };
+  }
+  if (!best.fits) return;
+  stage.style.setProperty("--gd-across", best.across);
+  S.panes.forEach((pane, i) => place(pane, best.fits[i]));
+  buildStrip();
+  refresh();
+}
+
+function place(pane, { scale, columns, rows, gap }) {
+  const unit = snap(scale), { canvas, w, h } = pane;
+  const down = gap + Math.ceil(captionRoom() / unit); // captions lie in the gap under each picture
+  Object.assign(pane, { across: columns, gap, down });
+  canvas.width = columns * w + (columns - 1) * gap;
+  canvas.height = rows * h + (rows - 1) * down;
+  canvas.style.width = `${canvas.width * unit}px`;
+  canvas.parentNode.style.paddingBottom = captionRoom() ? "1.5em" : "";
+  pane.context = canvas.getContext("2d");
+  pane.image = pane.context.createImageData(canvas.width, canvas.height);
+  pane.pixels = new Uint32Array(pane.image.data.buffer);
+  placeTiles(pane, canvas.width, canvas.height);
+}
+
+function placeTiles(pane, width, height) {
+  const focused = root.getRootNode().activeElement?.closest(".gd-tile") && pane.tiles.contains(document.activeElement);
+  const first = pane === S.panes[0];
+  pane.tiles.replaceChildren(...(pane.count < 2 ? [] : shown(pane).map((tile, i) => {
+    const node = make("button", "gd-tile");
+    node.type = "button";
+    Object.assign(node.dataset, { act: "tile", tile });
+    node.tabIndex = first && (S.solo !== null || tile === S.cursor) ? 0 : -1;
+    const name = `Picture ${tile + 1}${S.start.captions[tile] ? `: ${S.start.captions[tile]}` : ""}`;
+    node.setAttribute("aria-label", S.solo === null ? name : `${name}. Back to all ${pane.count}`);
+    node.setAttribute("aria-pressed", String(S.solo === tile || S.marked === tile));
+    if (S.start.captions[tile]) make("span", "gd-caption", S.start.captions[tile], node);
+    const x = (i % pane.across) * (pane.w + pane.gap), y = Math.floor(i / pane.across) * (pane.h + pane.down);
+    const percent = { left: x / width, top: y / height, width: pane.w / width, height: pane.h / height };
+    for (const [side, part] of Object.entries(percent)) node.style[side] = `${100 * part}%`;
+    return node;
+  })));
+  pane.tiles.classList.toggle("gd-named", captionRoom() > 0);
+  if (focused) (pane.tiles.querySelector(`[data-tile="${S.cursor}"]`) || pane.tiles.firstChild).focus();
+}
+
+function buildStrip() { // thumbnails along the run, each at the place of its frame
+  const wanted = S.start.strip === null || S.n < 3 ? 0 : Math.min(S.n, clamp(Math.floor(strip.clientWidth / (5.5 * em())), 5, 12));
+  if (S.thumbs.length !== wanted) {
+    strip.replaceChildren();
+    S.thumbs = Array.from({ length: wanted }, (_, i) => {
+      const { w, h } = S.panes[S.start.strip], k = Math.round((i * (S.n - 1)) / (wanted - 1));
+      const node = make("button", "gd-thumb", null, strip);
+      Object.assign(node, { type: "button", tabIndex: -1, title: `${S.start.noun} ${k + 1}` });
+      Object.assign(node.dataset, { act: "go", to: k });
+      const canvas = make("canvas", "", null, node);
+      return { k, node, canvas: Object.assign(canvas, { width: w, height: h }), tile: null };
+    });
+  }
+}
+
+// ---- Painting -------------------------------------------------------------------------------
+
+function blit(bytes, at, pane, pixels, offset, stride) { // one picture into RGBA words
+  for (let y = 0; y < pane.h; y++, offset += stride) {
+    for (let x = 0; x < pane.w; x++, at += pane.c) {
+      const r = bytes[at], g = pane.c === 3 ? bytes[at + 1] : r, b = pane.c === 3 ? bytes[at + 2] : r;
+      pixels[offset + x] = 0xff000000 | (b << 16) | (g << 8) | r;
+    }
+  }
+}
+
+function paintPane(pane, bytes) {
+  const stride = pane.canvas.width;
+  shown(pane).forEach((tile, i) => {
+    const offset = Math.floor(i / pane.across) * (pane.h + pane.down) * stride + (i % pane.across) * (pane.w + pane.gap);
+    blit(bytes, pane.at + tile * pane.size, pane, pane.pixels, offset, stride);
+  });
+  pane.context.putImageData(pane.image, 0, 0);
+}
+
+function paintStrip() {
+  const pane = S.panes[S.start.strip], tile = pane ? Math.min(S.solo ?? S.marked ?? 0, pane.count - 1) : 0;
+  const nearest = Math.round((S.step / (S.n - 1)) * (S.thumbs.length - 1));
+  S.thumbs.forEach((thumb, i) => {
+    thumb.node.classList.toggle("gd-here", i === nearest);
+    thumb.node.disabled = !S.frames[thumb.k];
+    if (thumb.tile === tile || !S.frames[thumb.k]) return;
+    const context = thumb.canvas.getContext("2d"), image = context.createImageData(pane.w, pane.h);
+    blit(S.frames[thumb.k].bytes, pane.at + tile * pane.size, pane, new Uint32Array(image.data.buffer), 0, pane.w);
+    context.putImageData(image, 0, 0);
+    thumb.tile = tile;
+  });
+}
+
+let queued = false;
+function refresh() {
+  Object.assign(root.dataset, { state: S.mode, run: S.run ?? "", step: S.step, got: S.got, n: S.n });
+  if (!queued) { queued = true; requestAnimationFrame(paint); }
+}
+
+function paint() {
+  queued = false;
+  const frame = S.frames[Math.min(S.step, S.prefix - 1)];
+  root.toggleAttribute("data-single", S.n < 2);
+  paintTransport();
+  if (!frame || !stage.clientWidth) return;
+  if (!S.panes[0].context) return layout(); // it was built in a closed tab
+  for (const pane of S.panes) paintPane(pane, frame.bytes);
+  paintStrip();
+  paintInfo(frame);
+}
+
+const where = () => `${S.start?.noun ?? "step"} ${S.step + 1} / ${S.n}`;
+
+function status() {
+  if (S.message && S.mode !== "live") return S.message;
+  if (!S.start) return "";
+  if (S.mode === "live") return "Running";
+  if (!S.end) return `Running on: ${S.prefix} of ${S.n} received`;
+  return S.end === "stopped" ? `Stopped after ${S.prefix} of ${S.n}` : "";
+}
+
+function paintTransport() {
+  const on = S.prefix > 0, playing = S.mode === "playing" || S.mode === "live", last = S.prefix - 1;
+  const t = S.frames[S.step]?.facts?.t;
+  root.setAttribute("aria-label", S.start?.label || props.label || "Player");
+  seekbar.max = Math.max(S.n - 1, 0);
+  seekbar.value = S.step;
+  seekbar.setAttribute("aria-label", S.start?.noun ?? "step");
+  seekbar.setAttribute("aria-valuetext", S.start ? `${S.start.noun} ${S.step + 1} of ${S.n}${t == null ? "" : `, t = ${t}`}` : "empty");
+  seekbar.style.setProperty("--gd-at", S.step / Math.max(S.n - 1, 1));
+  seekbar.style.setProperty("--gd-have", Math.max(last, 0) / Math.max(S.n - 1, 1));
+  for (const control of root.querySelectorAll(".gd-bar button, .gd-bar input")) control.disabled = !on;
+  $("play").classList.toggle("gd-on", playing);
+  $("play").setAttribute("aria-label", playing ? "Pause" : "Play");
+  $("play").title = playing ? "Pause (space)" : "Play (space)";
+  root.querySelector("[data-act=loop]").setAttribute("aria-pressed", String(looping()));
+  setText($("where"), S.start ? where() : "");
+  setText($("status"), status());
+  setText($("note"), S.start?.note ?? "");
+  setText($("empty"), S.start ? "" : S.message || (S.mode === "live" ? "Loading" : props.placeholder));
+  $("all").hidden = S.solo === null;
+  if (S.solo !== null) setText($("all").lastChild, `All ${S.panes[0].count}`);
+}
+
+function paintInfo(frame) {
+  writeFacts($("facts"), frame.facts);
+  if (S.formula !== frame.html) $("html").replaceChildren(...clean((S.formula = frame.html)));
+  if (frame.hist) (S.histogram ??= histogramChart($("charts"), frame.hist))(frame.hist);
+  for (const moveMarker of S.charts) moveMarker(S.step);
+  [...$("code").children].forEach((line, i) => line.toggleAttribute("aria-current", i === frame.line));
+  for (const part of info.children) part.hidden = !part.childNodes.length;
+}
+
+// ---- Playing --------------------------------------------------------------------------------
+
+let clock = 0, ticking = 0, resting = 0;
+const looping = () => loopChoice ?? S.start?.loop ?? false;
+
+function play() {
+  if (S.n < 2 || !S.prefix) return;
+  if (S.step >= S.prefix - 1 && !S.end) S.mode = "live"; // nothing newer: wait for it
+  else {
+    if (S.step >= S.prefix - 1) S.step = 0;
+    S.mode = "playing";
+    clock = performance.now();
+    cancelAnimationFrame(ticking);
+    ticking = requestAnimationFrame(tick);
+  }
+  refresh();
+}
+
+function tick(now) {
+  if (S.mode !== "playing" || !root.isConnected) return;
+  const rate = (S.start.fps * speed) / 1000, last = S.prefix - 1;
+  let steps = Math.floor((now - clock) * rate);
+  clock += steps / rate;
+  if (now - clock > 1000) [clock, steps] = [now, 1]; // the page was in the background
+  if (steps > 0) {
+    if (S.step + steps <= last) S.step += steps;
+    else if (S.end && looping()) S.step = (S.step + steps) % S.prefix;
+    else { S.step = last; S.mode = S.end ?? "live"; if (S.end) rest(); }
+    refresh();
+  }
+  ticking = requestAnimationFrame(tick);
+}
+
+function pause() {
+  S.mode = "paused";
+  rest();
+  refresh();
+}
+
+function seek(step) { // by a person: it stops following and playing
+  if (S.n < 2 || !S.prefix) return;
+  S.step = clamp(step, 0, S.prefix - 1);
+  pause();
+}
+
+function rest() { // somebody looks at this frame now: the server may add to it
+  const { run } = S;
+  clearTimeout(resting);
+  resting = setTimeout(() => {
+    if (run !== S.run || S.mode === "playing" || S.mode === "live") return;
+    trigger("settle", { run, frame: S.step });
+    say(seekbar.getAttribute("aria-valuetext"));
+  }, 150);
+}
+
+function say(text) { setText($("live"), text); }
+
+// ---- Actions --------------------------------------------------------------------------------
+
+function pick(tile) {
+  const zoom = (S.start.pick ?? (S.n > 1 ? "zoom" : "mark")) === "zoom";
+  if (zoom && S.solo !== null) return showAll();
+  S.cursor = tile;
+  S[zoom ? "solo" : "marked"] = tile;
+  layout();
+  say(`Picture ${tile + 1} ${S.start.captions[tile] ?? ""}`);
+  trigger("pick", { run: S.run, tile, frame: S.step });
+}
+
+function showAll() {
+  S.solo = null;
+  layout();
+}
+
+function moveCursor(key, pane) { // arrows in a grid; false at its edge
+  const to = S.cursor + { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -pane.across, ArrowDown: pane.across }[key];
+  if (!(to >= 0 && to < pane.count)) return;
+  S.cursor = to;
+  for (const node of S.panes[0].tiles.children) node.tabIndex = Number(node.dataset.tile) === to ? 0 : -1;
+  pane.tiles.children[to].focus();
+}
+
+function toggleFull() {
+  const on = root.toggleAttribute("data-full");
+  // Where the browser has no full screen (an iPhone), filling the window has to do.
+  if (on && root.requestFullscreen) root.requestFullscreen().catch(() => {});
+  if (!on && document.fullscreenElement === root) document.exitFullscreen();
+  layout();
+}
+
+function savePng() { // all panes side by side, each pixel a square
+  const width = S.panes.reduce((sum, { canvas }) => sum + canvas.width + 4, -4);
+  const height = Math.max(...S.panes.map(({ canvas }) => canvas.height));
+  const scale = clamp(Math.floor(Math.min(1024 / height, 8192 / width)), 4, 16);
+  const sheet = Object.assign(make("canvas"), { width: width * scale, height: height * scale });
+  const context = sheet.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  let x = 0;
+  for (const { canvas } of S.panes) {
+    context.drawImage(canvas, x * scale, 0, canvas.width * scale, canvas.height * scale);
+    x += canvas.width + 4;
+  }
+  sheet.toBlob((blob) => {
+    const link = Object.assign(make("a"), { href: URL.createObjectURL(blob), download: `${S.start.noun}-${S.step + 1}.png` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  });
+}
+
+const ACTIONS = {
+  first: () => seek(0), last: () => seek(S.prefix - 1),
+  back: () => seek(S.step - 1), forward: () => seek(S.step + 1),
+  play: () => (S.mode === "playing" || S.mode === "live" ? pause() : play()),
+  go: ({ to }) => seek(Number(to)), tile: ({ tile }) => pick(Number(tile)), all: showAll,
+  loop: () => { loopChoice = !looping(); refresh(); },
+  full: toggleFull,
+  png: savePng,
+  save: ({ format }) => trigger("export", { run: S.run, frame: S.step, tile: S.solo, format }),
+};
+
+const KEYS = {
+  ArrowLeft: (shift) => seek(S.step - (shift ? 10 : 1)), ArrowRight: (shift) => seek(S.step + (shift ? 10 : 1)),
+  Home: ACTIONS.first, End: ACTIONS.last, " ": ACTIONS.play, f: toggleFull, F: toggleFull,
+  Escape: () => (S.solo !== null ? showAll() : root.hasAttribute("data-full") && toggleFull()),
+};
+
+// ---- Events ---------------------------------------------------------------------------------
+
+function inView(node) {
+  const box = node.getBoundingClientRect();
+  return box.width > 0 && box.bottom > 0 && box.top < window.innerHeight;
+}
+
+function onKey(event) {
+  if (!root.isConnected) return document.removeEventListener("keydown", onKey);
+  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || !S.prefix) return;
+  const focus = document.activeElement, { key } = event;
+  // With the focus nowhere, keys go to a player only if it is the one in view.
+  const alone = () => [...document.querySelectorAll(".gd")].filter(inView).join() === [root].join() && inView(root);
+  if (!root.contains(focus) && !(focus === document.body && alone())) return;
+  if (focus.matches(".gd-speed, .gd-menu *") && key !== "Escape") return;
+  if (focus.matches("button") && key === " ") return; // it presses the button
+  const tile = focus.closest(".gd-tile");
+  if (key === "Escape" && menu.open) menu.open = false;
+  else if (key.startsWith("Arrow") && S.solo === null && (tile || S.n < 2)) moveCursor(key, paneOf(tile));
+  else if (KEYS[key]) KEYS[key](event.shiftKey);
+  else return;
+  event.preventDefault();
+}
+
+const paneOf = (tile) => S.panes.find((pane) => pane.tiles.contains(tile)) ?? S.panes[0];
+
+root.addEventListener("click", (event) => {
+  const { act, ...data } = event.target.closest("[data-act]")?.dataset ?? {};
+  if (menu.open && !event.target.closest("summary")) menu.open = false;
+  if (S.prefix) ACTIONS[act]?.(data);
+});
+root.addEventListener("pointerdown", (event) => { // a click on a picture leaves the keys to the player
+  if (!event.target.closest(".gd-stage, .gd-strip, .gd-chart")) return;
+  event.preventDefault();
+  root.focus({ preventScroll: true });
+});
+seekbar.addEventListener("input", () => seek(Number(seekbar.value)));
+$("speed").addEventListener("change", (event) => { speed = Number(event.target.value); });
+menu.addEventListener("focusout", ({ relatedTarget }) => { if (!menu.contains(relatedTarget)) menu.open = false; });
+document.addEventListener("keydown", onKey);
+root.addEventListener("fullscreenchange", () => {
+  root.toggleAttribute("data-full", document.fullscreenElement === root);
+  layout();
+});
+new ResizeObserver(layout).observe(stage);
+new ResizeObserver(layout).observe(document.documentElement);
+
+const offers = menu.lastElementChild;
+const offer = (text, data) => Object.assign(make("button", "", text, offers), { type: "button" }) && Object.assign(offers.lastChild.dataset, data);
+offer("PNG of this picture", { act: "png" });
+for (const format of props.exports ?? []) offer(format === "gif" ? "GIF" : format === "webp" ? "WebP" : format.toUpperCase(), { act: "save", format });
+
+watch("value", () => receive(props.value));
+receive(props.value);
+refresh();

@@ -1,21 +1,21 @@
 """The one player of all trajectories: sampling, interpolation, denoising, forward noising.
 
-The server sends each frame once, as raw uint8 (`runs.stream`); the browser (player.js, player.css)
-keeps the frames and plays, scrubs and steps through them without a round trip.
+The server sends each frame once, as raw uint8 (`runs.stream`); the browser (beside.js, player.js,
+player.css) keeps the frames and plays, scrubs and steps through them without a round trip.
 """
 
 from __future__ import annotations
 
 import base64
 import math
+import secrets
 import threading
 from abc import ABCMeta
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
-from itertools import count
+from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
@@ -141,6 +141,10 @@ def shared_store() -> RunStore:
     return RunStore()
 
 
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")
+
+
 class _WithoutStub(ComponentMeta):
     """gradio's metaclass writes player.pyi beside this file at import; this one does not."""
 
@@ -177,19 +181,17 @@ class Player(gr.HTML, metaclass=_WithoutStub):
         render: bool = True,
         key: int | str | None = None,
     ) -> None:
-        here = files("gendiff.ui")
         # Set before gradio's own, which already calls postprocess with the first value.
         self._store = store or shared_store()
-        self._sent = count(1)
         self.placeholder, self.exports = placeholder, list(exports)
         super().__init__(
             value,
             label=label,
             # The browser side builds its elements once; a static template is never rendered again.
             html_template="",
-            js_on_load=here.joinpath("player.js").read_text("utf-8"),
+            js_on_load=_read("beside.js") + _read("player.js"),
             # Not css_template: gradio would parse that again with every message.
-            head=f"<style>{here.joinpath('player.css').read_text('utf-8')}</style>",
+            head=f"<style>{_read('player.css')}</style>",
             apply_default_css=False,
             visible=visible,
             elem_id=elem_id,
@@ -201,13 +203,12 @@ class Player(gr.HTML, metaclass=_WithoutStub):
         )
 
     def postprocess(self, value: Message | None) -> Message | None:
-        """Every message on its way to a browser is kept for players that miss it, and numbered:
-        the browser does not look at a value that equals the one before (an example clicked twice).
-        """
+        """Every message on its way to a browser is kept for players that miss it, and named: the
+        browser tells an example that was clicked twice from a message that gradio repeats."""
         if value is None:
             return None
         self._store.add(value)
-        return {**value, "seq": next(self._sent)}
+        return {**value, "id": secrets.token_hex(4)}
 
     def preprocess(self, payload: Any) -> None:
         """A player is an output; what a browser sends back as its value is not looked at."""

@@ -1,0 +1,136 @@
+"""What the public interface and the command line ask for: seeds as text in, uint8 pictures out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gendiff import clock, schedule
+from gendiff.errors import GendiffError
+from gendiff.gan import Gan, resolve_labels
+from gendiff.diffusion import Diffusion
+from gendiff.images import from_uint8, to_uint8
+from gendiff.latent import walk
+from gendiff.noise import Noise, parse
+from gendiff.studio.models import Real
+from gendiff.weights import Model
+
+PICTURES_MAX = 64
+WALK_MAX = 64  # frames in one request: a diffusion model needs 25 network calls for each
+DECODE_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Made:
+    """Pictures (B, H, W, C) uint8 with their seeds and classes, seconds of work and network calls for each."""
+
+    pictures: np.ndarray
+    seeds: list[int]
+    labels: list[int] | None
+    seconds: float
+    nfe: int
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One step of a run; x_t, x0, x_s are (B, H, W, C) uint8. See gendiff.sample.Step."""
+
+    index: int
+    total: int
+    t: int
+    s: int
+    nfe: int
+    log_snr: float
+    x_t: np.ndarray
+    x0: np.ndarray
+    x_s: np.ndarray
+
+
+@dataclass(frozen=True)
+class Noised:
+    """A picture (H, W, C) uint8 at a noise level; log_snr is None at t = 0, where it is infinite."""
+
+    picture: np.ndarray
+    alpha_bar: float
+    log_snr: float | None
+
+
+def sample(
+    model: Model,
+    seeds: str,
+    label: int | None,
+    sampler: str,
+    steps: int,
+    guidance: float,
+    truncation: float | None,
+) -> Made:
+    """One picture a seed, by either family."""
+    chosen = parse(seeds, most=PICTURES_MAX)
+    labels = resolve_labels(label, chosen, model.classes, model.device)
+    start = clock.now(model.device)
+    if isinstance(model, Gan):
+        pictures, nfe = model.sample(chosen, labels=labels, truncation=truncation), 1
+    else:
+        step = None
+        for step in model.trajectory(chosen, sampler=sampler, steps=steps, labels=labels, guidance=guidance):
+            pass
+        pictures, nfe = step.x_s, step.nfe
+    seconds = clock.now(model.device) - start
+    return Made(to_uint8(pictures), chosen, None if labels is None else labels.tolist(), seconds, nfe)
+
+
+def trajectory(
+    model: Model,
+    seeds: str,
+    label: int | None,
+    sampler: str,
+    steps: int,
+    guidance: float,
+    eta: float,
+    variance: str,
+) -> Iterator[Transition]:
+    """A diffusion model's run, step by step."""
+    if not isinstance(model, Diffusion):
+        raise GendiffError(f"{model.card.name} makes its picture in one call; it has no trajectory.")
+    run = model.trajectory(
+        parse(seeds, most=PICTURES_MAX),
+        sampler=sampler,
+        steps=steps,
+        labels=label,
+        guidance=guidance,
+        eta=eta,
+        variance=variance,
+    )
+    for step in run:
+        pictures = (to_uint8(x) for x in (step.x_t, step.x0, step.x_s))
+        yield Transition(step.index, step.total, step.t, step.s, step.nfe, step.log_snr, *pictures)
+
+
+def interpolate(model: Model, seeds: str, frames: int, path: str, label: int | None) -> np.ndarray:
+    """(frames, H, W, C) along the way between two to eight seeds."""
+    anchors = parse(seeds, most=8)
+    if frames > WALK_MAX:
+        raise GendiffError(f"A walk has 2 to {WALK_MAX} frames here; got {frames}.")
+    points = walk(model.latents(anchors), frames, path)
+    labels = resolve_labels(label, anchors[:1], model.classes, model.device)
+    parts = [
+        model.decode(part, None if labels is None else labels.expand(len(part)))
+        for part in points.split(DECODE_BATCH)
+    ]
+    return np.concatenate([to_uint8(part) for part in parts])
+
+
+def noise(real: Real, index: int, name: str, T: int, t: int, seed: int) -> Noised:
+    """A bundled real picture at level t of a schedule of T levels."""
+    if not 0 <= index < len(real.pictures):
+        raise GendiffError(f"There are {len(real.pictures)} pictures, from 0; got {index}.")
+    if name == "constant":
+        raise GendiffError("The constant schedule needs its alpha; choose linear, scaled_linear, cosine or sigmoid.")
+    levels = schedule.named(name, T=T)
+    x0 = from_uint8(real.pictures[index : index + 1])
+    x_t = levels.add_noise(x0, t, Noise([seed]).like(x0))
+    log_snr = float(levels.log_snr(t))
+    return Noised(to_uint8(x_t)[0], float(levels.alpha_bar(t)), log_snr if math.isfinite(log_snr) else None)
