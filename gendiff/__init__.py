@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gendiff import denoise, latent, noise, sample, schedule
 from gendiff.errors import GendiffError
+from gendiff.noise import resolve_labels
 from gendiff.sample import Step
 from gendiff.weights import Card, Model, load, models
 
@@ -34,11 +35,17 @@ __all__ = [
 
 
 def trajectory(
-    model: Model, seeds: Iterable[int], *, sampler: str = "ddim", steps: int = 50, labels: Any = None, **options: Any
+    model: Model,
+    seeds: Iterable[int],
+    *,
+    sampler: str = "ddim",
+    steps: int = 50,
+    labels: Any = None,
+    **options: Any,
 ) -> Iterator[Step]:
-    """A diffusion model's run from noise to pictures; options as `Diffusion.trajectory` has them."""
+    """A diffusion model's run from noise to pictures; options are `Diffusion.trajectory`'s."""
     if not hasattr(model, "trajectory"):
-        raise GendiffError(f"{model.card.name} makes its picture in one call; it has no trajectory.")
+        raise GendiffError(f"{model.card.name} makes a picture in one call: it has no trajectory.")
     return model.trajectory(seeds, sampler=sampler, steps=steps, labels=labels, **options)
 
 
@@ -47,13 +54,10 @@ def interpolate(
 ) -> Iterator[Tensor]:
     """Pictures (1, C, H, W) along the way between the seeds' latents, first and last included.
 
-    The GAN's way leads through z, the diffusion model's through x_T (decoded by deterministic DDIM).
-    One class for the whole way: `labels`, or the class that the first seed draws.
+    The GAN's way leads through z, the diffusion model's through x_T (deterministic DDIM decodes
+    it). One class for the whole way: `labels`, or the class that the first seed draws.
     """
-    from gendiff.gan import resolve_labels
-
-    seeds = list(seeds)
+    seeds = noise.checked(seeds)
     points = latent.walk(model.latents(seeds), frames, path)
     label = resolve_labels(labels, seeds[:1], model.classes, model.device)
-    for point in points:
-        yield model.decode(point[None], label)
+    return (model.decode(point[None], label) for point in points)

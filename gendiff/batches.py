@@ -33,7 +33,9 @@ def in_batches(
             results.append(work(inputs[part], None if labels is None else labels[part]))
         except torch.OutOfMemoryError as error:
             if batch == 1:
-                raise GendiffError("The device has too little free memory for even one picture.") from error
+                raise GendiffError(
+                    "The device has too little free memory for even one picture."
+                ) from error
             batch //= 2
             continue
         start += batch

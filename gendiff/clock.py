@@ -23,7 +23,7 @@ def now(device: torch.device | str = "cpu") -> float:
 
 
 def timed(items: Iterable[T], device: torch.device | str = "cpu") -> Iterator[tuple[T, float]]:
-    """Each item with the seconds spent producing all items so far; the consumer's time is left out.
+    """Each item with the seconds spent producing all items so far, without the consumer's time.
 
     Closing this iterator closes `items`.
     """

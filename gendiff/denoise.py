@@ -5,8 +5,8 @@ three gives the other two, because
 
     x_t = a x_0 + b eps,   v = a eps - b x_0,   a = sqrt(alpha_bar_t),  b = sqrt(1 - alpha_bar_t).
 
-That conversion happens here and nowhere else, and so does the shift from our t = 1..T to the 0..T-1
-that networks are conditioned on.
+That conversion happens here and nowhere else, and so does the shift from our t = 1..T to the
+0..T-1 that networks are conditioned on.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Denoiser(nn.Module):
     """A network, the schedule that it was trained on, and what its output means.
 
     Args:
-        net: called as net(x_t, t - 1 as an int64 tensor (B,)[, labels]); gives x_t's shape, or twice
-            its channels if it also learned the variance. It may hold its weights in a lower precision.
+        net: called as net(x_t, t - 1 as an int64 tensor (B,)[, labels]); gives x_t's shape, or
+            twice its channels if it also learned the variance. It may hold its weights in another
+            precision than x_t's.
         schedule: the noise levels.
         target: what the output is: "eps" (Ho et al. 2020), "x0", or "v" (Salimans & Ho 2022).
         clip_x0: keep x0 in [-1, 1]; eps is then the one that belongs to the clipped x0.
@@ -43,13 +44,13 @@ class Denoiser(nn.Module):
 
     calls = 1  # network calls for one prediction
 
-    def __init__(self, net: nn.Module, schedule: Schedule, target: Target = "eps", clip_x0: bool = True) -> None:
+    def __init__(
+        self, net: nn.Module, schedule: Schedule, target: Target = "eps", clip_x0: bool = True
+    ) -> None:
         super().__init__()
         if target not in TARGETS:
             raise GendiffError(f"A network predicts one of {', '.join(TARGETS)}; got {target!r}.")
         self.net, self.schedule, self.target, self.clip_x0 = net, schedule, target, clip_x0
-        first = next(net.parameters(), None)
-        self.net_dtype = None if first is None else first.dtype
 
     def forward(self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None) -> Prediction:
         """x_t (B, ...) and t (an int, or (B,)) -> Prediction in x_t's shape and dtype."""
@@ -57,8 +58,12 @@ class Denoiser(nn.Module):
 
     def output(self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None) -> Tensor:
         """The network's own output, in x_t's dtype."""
-        counted = torch.as_tensor(t, device=x_t.device).expand(len(x_t)) - 1
-        x = x_t if self.net_dtype is None else x_t.to(self.net_dtype)
+        if isinstance(t, Tensor):
+            counted = t.to(x_t.device, torch.int64).expand(len(x_t)) - 1
+        else:  # made where it is needed: copying it to a GPU would wait for the GPU
+            counted = torch.full((len(x_t),), t - 1, dtype=torch.int64, device=x_t.device)
+        weight = next(self.net.parameters(), x_t)
+        x = x_t.to(weight.dtype)
         out = self.net(x, counted) if labels is None else self.net(x, counted, labels)
         return out.to(x_t.dtype)
 
@@ -80,21 +85,32 @@ class Denoiser(nn.Module):
     def with_variance(
         self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None
     ) -> tuple[Prediction, Tensor]:
-        """The pair and, from the second half of the channels, where log-variance lies between its bounds.
+        """The pair and, from the other half of the channels, the share of the larger log-variance.
 
-        0 is the posterior's beta~_t, 1 is beta_t; Nichol & Dhariwal (2021), arXiv:2102.09672, Eq. 15.
+        0 is the posterior's beta~_t, 1 is beta_t, and the logarithm of the variance is linear
+        between them; Nichol & Dhariwal (2021), arXiv:2102.09672, Eq. 15.
 
         Raises:
             GendiffError: the network has learned no variance.
         """
-        output = self.output(x_t, t, labels)
+        return self.predict_with_variance(x_t, t, self.output(x_t, t, labels))
+
+    def predict_with_variance(
+        self, x_t: Tensor, t: int | Tensor, output: Tensor
+    ) -> tuple[Prediction, Tensor]:
+        """What `with_variance` gives, from a network output."""
         channels = x_t.shape[1]
         if output.shape[1] != 2 * channels:
             raise GendiffError('This model has learned no variance; choose "beta" or "posterior".')
         return self.predict(x_t, t, output), (output[:, channels:] + 1) / 2
 
     def levels(self, t: int | Tensor, like: Tensor) -> tuple[float | Tensor, float | Tensor]:
-        """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t): floats for an int t, else shaped to scale `like`."""
+        """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t): floats, or shaped to scale `like`.
+
+        Raises:
+            GendiffError: t is not in 1..T; at t = 0 there is no noise, so no eps.
+        """
+        self.schedule.beta(t)
         alpha_bar = self.schedule.alpha_bar(t)
         a, b = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         if isinstance(t, int):
@@ -103,12 +119,17 @@ class Denoiser(nn.Module):
         return a.to(like.dtype).reshape(shape), b.to(like.dtype).reshape(shape)
 
     def loss(
-        self, x0: Tensor, t: Tensor, eps: Tensor, labels: Tensor | None = None, snr_cap: float = 5.0
+        self,
+        x0: Tensor,
+        t: Tensor,
+        eps: Tensor,
+        labels: Tensor | None = None,
+        snr_cap: float = 5.0,
     ) -> Tensor:
-        """Mean squared error of the target, weighted by min(SNR_t, snr_cap) in units of x0's error.
+        """Mean squared error of the target, weighted by min(SNR_t, snr_cap) as an error of x0.
 
-        Hang et al. (2023), arXiv:2303.09556, Eq. 7 and its appendix for v; snr_cap = inf with target
-        "eps" is the simple loss of Ho et al., Eq. 14.
+        Hang et al. (2023), arXiv:2303.09556, Eq. 7 and its appendix for v; snr_cap = inf with
+        target "eps" is the simple loss of Ho et al., Eq. 14.
 
         Returns:
             The loss of each image, (B,).
@@ -130,8 +151,8 @@ class Guided(nn.Module):
     """Classifier-free guidance around a Denoiser: output = without + scale (with - without).
 
     Ho & Salimans (2022), arXiv:2207.12598, Eq. 6, there with w = scale - 1: scale 1 is the plain
-    conditional model, 0 the unconditional one. Both halves share one call of the network on a doubled
-    batch, which counts as two.
+    conditional model, 0 the unconditional one. Both halves share one call of the network on a
+    doubled batch, which counts as two.
 
     Args:
         denoiser: a class-conditional Denoiser.
@@ -148,23 +169,39 @@ class Guided(nn.Module):
 
     def forward(self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None) -> Prediction:
         """As Denoiser's, labels required: mixed before x0 is clipped."""
+        return self.denoiser.predict(x_t, t, self.output(x_t, t, labels))
+
+    def with_variance(
+        self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None
+    ) -> tuple[Prediction, Tensor]:
+        """As Denoiser's; the variance is the one that belongs to the class."""
+        return self.denoiser.predict_with_variance(x_t, t, self.output(x_t, t, labels))
+
+    def output(self, x_t: Tensor, t: int | Tensor, labels: Tensor | None) -> Tensor:
+        """The mixed output; a learned variance is not mixed, because it is a share from 0 to 1."""
         if labels is None:
             raise GendiffError("Guidance needs a class for every picture.")
         both = torch.cat([labels, torch.full_like(labels, self.no_label)])
-        twice = t if isinstance(t, int) else torch.cat([t, t])
+        twice = torch.cat([t, t]) if isinstance(t, Tensor) and t.dim() else t
         with_label, without = self.denoiser.output(torch.cat([x_t, x_t]), twice, both).chunk(2)
-        return self.denoiser.predict(x_t, t, without + self.scale * (with_label - without))
+        channels = x_t.shape[1]
+        mixed = without + self.scale * (with_label - without)
+        if mixed.shape[1] == channels:
+            return mixed
+        return torch.cat([mixed[:, :channels], with_label[:, channels:]], dim=1)
 
 
 class GaussianDenoiser(nn.Module):
-    """The exact denoiser of data ~ N(mean, std^2 I): E[x_0 | x_t] in closed form. An oracle for tests.
+    """The exact denoiser of data ~ N(mean, std^2 I), in closed form. An oracle for tests.
 
     E[x_0 | x_t] = mean + a std^2 / (a^2 std^2 + b^2) (x_t - a mean).
     """
 
     calls = 1
 
-    def __init__(self, schedule: Schedule, mean: float | Tensor = 0.0, std: float | Tensor = 1.0) -> None:
+    def __init__(
+        self, schedule: Schedule, mean: float | Tensor = 0.0, std: float | Tensor = 1.0
+    ) -> None:
         super().__init__()
         self.schedule, self.mean, self.std = schedule, mean, std
 
@@ -177,10 +214,10 @@ class GaussianDenoiser(nn.Module):
 
 
 class FiniteDenoiser(nn.Module):
-    """The exact denoiser of a finite data set (N, ...): E[x_0 | x_t] is a softmax over its members.
+    """The exact denoiser of a finite data set (N, ...): E[x_0 | x_t] is a softmax over it.
 
-    What a network that has learned its training set by heart would say. Also the clearest picture of
-    why x0 guesses are blurred early: they are averages over all that is still possible.
+    What a network that has learned its training set by heart would say. Also the clearest picture
+    of why x0 guesses are blurred early: they are averages over all that is still possible.
     """
 
     calls = 1
@@ -191,8 +228,9 @@ class FiniteDenoiser(nn.Module):
 
     def forward(self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None) -> Prediction:
         """The exact pair; labels are ignored."""
+        every = x_t[:, None]  # (B, 1, ...) against the data's (N, ...)
+        a, b = Denoiser.levels(self, t, every)
+        square = ((every - a * self.data) / b).flatten(2).square().sum(2)
+        x0 = torch.einsum("bn,n...->b...", torch.softmax(-square / 2, dim=1), self.data)
         a, b = Denoiser.levels(self, t, x_t)
-        distance = ((x_t[:, None] - a * self.data[None]) ** 2).flatten(2).sum(2)
-        weight = torch.softmax(-distance / (2 * b**2), dim=1)
-        x0 = torch.einsum("bn,n...->b...", weight, self.data)
         return Prediction(x0, (x_t - a * x0) / b)

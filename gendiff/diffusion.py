@@ -11,8 +11,7 @@ from torch import Tensor
 from gendiff.batches import in_batches
 from gendiff.denoise import Denoiser, Guided
 from gendiff.errors import GendiffError
-from gendiff.gan import resolve_labels
-from gendiff.noise import Noise
+from gendiff.noise import Noise, checked, resolve_labels
 from gendiff.sample import SAMPLERS, Spacing, Step, last, times
 
 GUIDANCE_MAX = 20.0
@@ -22,7 +21,11 @@ class Diffusion:
     """A trained diffusion model. Made by `gendiff.load`.
 
     Attributes:
-        card: what it is. shape: (C, H, W). classes: how many. denoiser: its network with its schedule.
+        card: what it is.
+        shape: (C, H, W) of its pictures.
+        classes: how many; 0 for an unconditional model.
+        denoiser: its network with its schedule.
+        device, dtype: where and in what it runs.
     """
 
     def __init__(self, card: Any, denoiser: Denoiser) -> None:
@@ -64,10 +67,14 @@ class Diffusion:
             GendiffError: for any value out of range.
         """
         if sampler not in SAMPLERS:
-            raise GendiffError(f"There is no sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}.")
+            raise GendiffError(
+                f"There is no sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}."
+            )
         noise = Noise(seeds, self.device)
         labels = resolve_labels(labels, noise.seeds, self.classes, self.device)
-        start = noise.randn(*self.shape)  # drawn even if x_T is given: later draws stay the seed's own
+        start = noise.randn(*self.shape)  # drawn even if x_T is given: later draws stay the same
+        if x_T is not None and x_T.shape != start.shape:
+            raise GendiffError(f"x_T must be {tuple(start.shape)}; got {tuple(x_T.shape)}.")
         options = {"ddim": {"eta": eta}, "ddpm": {"variance": variance}}.get(sampler, {})
         return SAMPLERS[sampler](
             self._guided(guidance),
@@ -100,7 +107,7 @@ class Diffusion:
         spacing: Spacing = "trailing",
     ) -> Tensor:
         """The pictures at the end of `trajectory`, (B, C, H, W) in [-1, 1]."""
-        seeds = list(seeds)
+        seeds = checked(seeds)
         chosen = resolve_labels(labels, seeds, self.classes, self.device)
 
         def run(part: Tensor, y: Tensor | None) -> Tensor:
@@ -117,13 +124,12 @@ class Diffusion:
                 )
             )
 
-        return in_batches(run, torch.tensor(Noise(seeds).seeds), chosen).clamp(-1, 1)
+        return in_batches(run, torch.tensor(seeds), chosen).clamp(-1, 1)
 
     def decode(self, x_T: Tensor, labels: Tensor | None = None, steps: int = 25) -> Tensor:
         """x_T -> pictures by deterministic DDIM: the map that makes this family a decoder, too."""
-        return last(
-            self.trajectory(range(len(x_T)), labels=labels, steps=steps, x_T=x_T)
-        ).clamp(-1, 1)
+        run = self.trajectory(range(len(x_T)), labels=labels, steps=steps, x_T=x_T)
+        return last(run).clamp(-1, 1)
 
     @torch.no_grad()
     def guess(self, x_t: Tensor, t: int, labels: Any = None) -> Tensor:

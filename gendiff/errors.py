@@ -1,5 +1,27 @@
-"""The one error for everything that a person can put right."""
+"""The one error for everything that a person can put right, and the check that raises it most."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
 
 
 class GendiffError(Exception):
-    """Says in one sentence what is wrong and what to do. The UI and the command line show it as it is."""
+    """One sentence: what is wrong and what to do. The UI and the command line show it as it is."""
+
+
+def whole(what: str, value: Any, lowest: int, highest: int) -> int:
+    """`value` as an int; GendiffError, which names `what`, unless it is whole and in the range.
+
+    50.0 is whole, because sliders say it so; True and "50" are not.
+    """
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    try:
+        number = operator.index(number)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or not lowest <= number <= highest:
+        raise GendiffError(
+            f"{what} must be a whole number from {lowest:,} to {highest:,}; got {str(value)[:40]}."
+        )
+    return number

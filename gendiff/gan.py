@@ -1,7 +1,7 @@
 """Generative adversarial networks: the losses, and a trained pair as one model.
 
-Goodfellow et al. (2014), arXiv:1406.2661. The generator turns z ~ N(0, I) into a picture in one call;
-the discriminator says how real a picture looks, and exists to train the generator.
+Goodfellow et al. (2014), arXiv:1406.2661. The generator turns z ~ N(0, I) into a picture in one
+call; the discriminator says how real a picture looks, and exists to train the generator.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gendiff.batches import in_batches
 from gendiff.errors import GendiffError
-from gendiff.noise import Noise, classes
+from gendiff.noise import Noise, checked, resolve_labels
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ def gradient_penalty(
     """(|grad D(x)| - 1)^2 at points between real and fake; mix (B,) in [0, 1]. WGAN-GP, Eq. 3."""
     mix = mix.reshape(-1, *[1] * (real.dim() - 1))
     between = (mix * real + (1 - mix) * fake).detach().requires_grad_()
-    (slope,) = torch.autograd.grad(discriminator(between, labels).sum(), between, create_graph=True)
+    (slope,) = torch.autograd.grad(
+        discriminator(between, labels).sum(), between, create_graph=True
+    )
     return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 
@@ -101,7 +103,9 @@ def truncated(z: Tensor, threshold: float) -> Tensor:
     through the distribution function instead has the same law and lets a seed stay itself.
     """
     if not 0.05 <= threshold <= 10:
-        raise GendiffError(f"Truncation must be from 0.05 (all alike) to 10 (none); got {threshold}.")
+        raise GendiffError(
+            f"Truncation must be from 0.05 (all alike) to 10 (none); got {threshold}."
+        )
     normal = torch.distributions.Normal(0.0, 1.0)
     low = normal.cdf(torch.tensor(-threshold, dtype=torch.float64))
     u = low + normal.cdf(z.double()) * (1 - 2 * low)
@@ -112,7 +116,10 @@ class Gan:
     """A trained pair. Made by `gendiff.load`.
 
     Attributes:
-        card: what it is. shape: (C, H, W). classes: how many. device, dtype: where and in what it runs.
+        card: what it is.
+        shape: (C, H, W) of its pictures.
+        classes: how many; 0 for an unconditional model.
+        device, dtype: where and in what it runs.
     """
 
     def __init__(self, card: Any, generator: nn.Module, discriminator: nn.Module) -> None:
@@ -140,36 +147,19 @@ class Gan:
             labels: None (each seed draws its class), one class, or one for each seed.
             truncation: see `truncated`; None for none.
         """
-        seeds = list(seeds)
+        seeds = checked(seeds)
         labels = resolve_labels(labels, seeds, self.classes, self.device)
-        return in_batches(lambda z, y: self.decode(z, y), self.latents(seeds, truncation), labels)
+        return in_batches(self.decode, self.latents(seeds, truncation), labels)
 
     @torch.no_grad()
     def verdict(self, x: Tensor, labels: Any) -> Tensor:
-        """D's probability that each picture (B, C, H, W) is real, (B,) float32."""
+        """D's probability that each picture (B, C, H, W) is real, (B,) float32.
+
+        Args:
+            labels: one class, or one for each picture; None only for an unconditional model.
+        """
+        if labels is None and self.classes:
+            raise GendiffError("This discriminator needs a class for every picture.")
         labels = resolve_labels(labels, range(len(x)), self.classes, self.device)
         logits = self.discriminator(x.to(self.device, self.dtype), labels).float()
         return torch.sigmoid(logits) if logits.dim() == 1 else torch.softmax(logits, dim=1)[:, 1]
-
-
-def resolve_labels(
-    labels: Any, seeds: Iterable[int], count: int, device: torch.device | str
-) -> Tensor | None:
-    """Classes (B,) int64 on the device: as given, one for all, or drawn from each seed.
-
-    Raises:
-        GendiffError: a class that the model does not have, or another number of classes than seeds.
-    """
-    if count == 0:
-        if labels is not None:
-            raise GendiffError("This model knows no classes; leave labels out.")
-        return None
-    seeds = list(seeds)
-    if labels is None:
-        return classes(seeds, count).to(device)
-    chosen = torch.as_tensor(labels)
-    if chosen.dtype.is_floating_point or chosen.dim() > 1 or bool(((chosen < 0) | (chosen >= count)).any()):
-        raise GendiffError(f"A class is a whole number from 0 to {count - 1}; got {labels}.")
-    if chosen.dim() == 1 and len(chosen) != len(seeds):
-        raise GendiffError(f"There are {len(seeds)} seeds but {len(chosen)} classes; give one class, or one a seed.")
-    return chosen.long().expand(len(seeds)).to(device)

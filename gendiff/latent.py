@@ -1,8 +1,9 @@
 """Ways through a latent space: pure functions on tensors, for any decoder z -> x.
 
-The norm of a Gaussian vector in d dimensions is close to sqrt(d): samples live on a shell. A straight
-line between two of them leaves the shell (half way its norm is sqrt(d / 2)); `slerp` follows it.
-References: Shoemake (1985), "Animating rotation with quaternion curves"; White (2016), arXiv:1609.04468.
+The norm of a Gaussian vector in d dimensions is close to sqrt(d): samples live on a shell. A
+straight line between two of them leaves the shell (half way its norm is sqrt(d / 2)); `slerp`
+follows it. References: Shoemake (1985), "Animating rotation with quaternion curves"; White (2016),
+arXiv:1609.04468.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gendiff.errors import GendiffError
+from gendiff.errors import GendiffError, whole
 
 FRAMES_MAX = 1000
 
 
 def lerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
-    """(1 - u) a + u b."""
-    return a + (b - a) * u
+    """(1 - u) a + u b; exactly a at u = 0 and b at u = 1."""
+    return torch.lerp(a, b, torch.as_tensor(u, dtype=a.dtype, device=a.device))
 
 
 def slerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
@@ -27,10 +28,12 @@ def slerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
 
         omega = angle(a, b);   (sin((1 - u) omega) a + sin(u omega) b) / sin(omega)
 
-    Falls back to `lerp` where the two are parallel, where the path is not defined (or is the line).
+    The norm stays on the way if it is the same at both ends. Falls back to `lerp` where the two
+    are parallel: there the path is the line, or (antiparallel) not defined.
     """
-    cosine = (a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-12)
-    omega = torch.acos(cosine.double().clamp(-1, 1))
+    wide_a, wide_b = a.double(), b.double()
+    cosine = (wide_a * wide_b).sum() / (wide_a.norm() * wide_b.norm()).clamp_min(1e-12)
+    omega = torch.acos(cosine.clamp(-1, 1))
     sine = torch.sin(omega)
     if float(sine) < 1e-6:
         return lerp(a, b, u)
@@ -42,20 +45,20 @@ PATHS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {"slerp": slerp, "
 
 
 def walk(anchors: Tensor, frames: int, path: str = "slerp", loop: bool = False) -> Tensor:
-    """`frames` latents (frames, ...) from the first anchor through all to the last (or back to the first).
+    """`frames` latents (frames, ...) from the first anchor through all to the last.
 
     Args:
         anchors: (K, ...), K >= 2.
-        frames: how many points, ends included (with `loop`, the return to the start is not repeated).
+        frames: how many points, ends included.
         path: "slerp" or "lerp".
+        loop: go on from the last anchor to the first; the return to it is not repeated.
 
     Raises:
         GendiffError: fewer than two anchors, frames out of 2..1000 or an unknown path.
     """
     if len(anchors) < 2:
         raise GendiffError("A walk needs at least two seeds.")
-    if not 2 <= frames <= FRAMES_MAX:
-        raise GendiffError(f"A walk has 2 to {FRAMES_MAX} frames; got {frames}.")
+    frames = whole("The number of frames", frames, 2, FRAMES_MAX)
     if path not in PATHS:
         raise GendiffError(f"There is no path {path!r}; choose slerp or lerp.")
     stops = torch.cat([anchors, anchors[:1]]) if loop else anchors
@@ -69,9 +72,13 @@ def walk(anchors: Tensor, frames: int, path: str = "slerp", loop: bool = False) 
 
 
 def grid(corners: Tensor, rows: int, columns: int, path: str = "slerp") -> Tensor:
-    """(rows * columns, ...) latents between four corners: top left, top right, bottom left, bottom right."""
+    """(rows * columns, ...) latents between four corners, row by row.
+
+    The corners are top left, top right, bottom left, bottom right.
+    """
     if len(corners) != 4:
         raise GendiffError("A grid needs exactly four seeds, one for each corner.")
     left = walk(corners[[0, 2]], rows, path)
     right = walk(corners[[1, 3]], rows, path)
-    return torch.cat([walk(torch.stack([a, b]), columns, path) for a, b in zip(left, right)])
+    sides = torch.stack([left, right], dim=1)
+    return torch.cat([walk(side, columns, path) for side in sides])

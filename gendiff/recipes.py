@@ -49,7 +49,7 @@ class Recipe:
 
 
 def _unet(channels: int, size: int, classes: int, widths: tuple[int, ...]) -> dict[str, Any]:
-    """A U-Net on 2x2 pixels as channels, one layer a block, attention at the two lowest resolutions."""
+    """A U-Net on 2x2 pixels as channels, one layer a block, attention in its lower half."""
     attended = [2 * i >= len(widths) for i in range(len(widths))]
     return {
         "sample_size": size // 2,
@@ -100,7 +100,7 @@ RECIPES: Mapping[str, Recipe] = {
             net=_unet(3, 64, 15, (32, 64, 96, 128)),
             images=3_000_000,
             rate=8e-4,
-            warmup=20_000,
+            warmup=5_000,
         ),
     )
 }

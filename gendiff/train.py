@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import math
 import os
+import pickle
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from gendiff.errors import GendiffError
 from gendiff.gan import LOSSES, gradient_penalty, r1_penalty
 from gendiff.images import tile, to_uint8
 from gendiff.nets.dcgan import Discriminator
+from gendiff.nets.unet import SpaceToDepth
 from gendiff.recipes import Recipe
 from gendiff.weights import Card, Model, assemble, build, save
 
@@ -36,7 +38,7 @@ MILESTONES = tuple(1000 * 2**k for k in range(12))  # images seen, at which pict
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: optimizer steps and images so far, this step's losses, seconds of training in all."""
+    """Where a run is: steps and images so far, this step's losses, seconds of training in all."""
 
     step: int
     images: int
@@ -47,8 +49,8 @@ class Progress:
 class Ema:
     """A shadow of a network whose weights are the running average of its weights.
 
-    The half-life grows with the run (to at most `half_life` images), so that the first weights are soon
-    forgotten; Karras et al. (2022), arXiv:2206.00364, appendix F.2. Buffers are copied.
+    The half-life grows with the run (to at most `half_life` images), so that the first weights are
+    soon forgotten; Karras et al. (2022), arXiv:2206.00364, appendix F.2. Buffers are copied.
     """
 
     def __init__(self, net: nn.Module, half_life: int) -> None:
@@ -70,7 +72,9 @@ class Training(Protocol):
     def parts(self) -> dict[str, Any]:
         """Everything with a state_dict that a resumed run needs."""
 
-    def step(self, x: Tensor, labels: Tensor, random: torch.Generator, images: int) -> dict[str, Tensor]:
+    def step(
+        self, x: Tensor, labels: Tensor, random: torch.Generator, images: int
+    ) -> dict[str, Tensor]:
         """One optimizer step; the losses as 0-d tensors."""
 
     def trained(self) -> dict[str, Mapping[str, Tensor]]:
@@ -81,20 +85,24 @@ class DiffusionTraining:
     """Denoising score matching: Ho et al. (2020), Algorithm 1, with label dropout for guidance."""
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        from gendiff.nets.unet import SpaceToDepth
-
         self.recipe = recipe
         options = dict(recipe.schedule)
         levels = schedule.named(options.pop("name"), **options)
         self.net = build(blank_card(recipe))["net"].to(device, memory_format=torch.channels_last)
-        self.denoiser = Denoiser(SpaceToDepth(self.net, recipe.space_to_depth), levels, recipe.target)
+        self.denoiser = Denoiser(
+            SpaceToDepth(self.net, recipe.space_to_depth), levels, recipe.target
+        )
         self.ema = Ema(self.net, recipe.ema)
-        self.optimizer = torch.optim.Adam(self.net.parameters(), recipe.rate, recipe.betas, fused=True)
+        self.optimizer = torch.optim.Adam(
+            self.net.parameters(), recipe.rate, recipe.betas, fused=True
+        )
 
     def parts(self) -> dict[str, Any]:
         return {"net": self.net, "ema": self.ema.net, "optimizer": self.optimizer}
 
-    def step(self, x: Tensor, labels: Tensor, random: torch.Generator, images: int) -> dict[str, Tensor]:
+    def step(
+        self, x: Tensor, labels: Tensor, random: torch.Generator, images: int
+    ) -> dict[str, Tensor]:
         count, T = len(x), self.denoiser.schedule.T
         # One t from each of `count` equal slices of 1..T: less variance than independent ones
         # (Kingma et al. 2021, arXiv:2107.00630, appendix I.1).
@@ -104,7 +112,9 @@ class DiffusionTraining:
         dropped = torch.rand(count, generator=random) < self.recipe.drop_label
         no_label = len(SOURCES[self.recipe.data].classes)
         labels = labels.masked_fill(dropped.to(labels.device), no_label)
-        loss = self.denoiser.loss(x, t.to(x.device), eps.to(x.device), labels, self.recipe.snr_cap).mean()
+        loss = self.denoiser.loss(
+            x, t.to(x.device), eps.to(x.device), labels, self.recipe.snr_cap
+        ).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         # A rare bad batch must not undo an hour: the usual bound of DDPM code bases.
@@ -121,11 +131,21 @@ class GanTraining:
     """Alternating steps of discriminator and generator; Goodfellow et al. (2014), Algorithm 1."""
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        if recipe.loss not in LOSSES:
+            raise GendiffError(
+                f"There is no loss {recipe.loss!r}; choose one of {', '.join(LOSSES)}."
+            )
         self.recipe, self.loss = recipe, LOSSES[recipe.loss]
         card = blank_card(recipe)
         self.generator = build(card)["generator"].to(device, memory_format=torch.channels_last)
         config = self.generator.config
-        self.discriminator = Discriminator(config, spectral=True).to(device, memory_format=torch.channels_last)
+        if config.logits != self.loss.logits:
+            raise GendiffError(
+                f"The loss {recipe.loss!r} needs a network with logits = {self.loss.logits}; "
+                f"{recipe.name} has {config.logits}."
+            )
+        self.discriminator = Discriminator(config, spectral=True)
+        self.discriminator.to(device, memory_format=torch.channels_last)
         self.ema = Ema(self.generator, recipe.ema)
         self.g_optimizer, self.d_optimizer = (
             torch.optim.Adam(net.parameters(), recipe.rate, recipe.betas, fused=True)
@@ -141,7 +161,9 @@ class GanTraining:
             "d_optimizer": self.d_optimizer,
         }
 
-    def step(self, x: Tensor, labels: Tensor, random: torch.Generator, images: int) -> dict[str, Tensor]:
+    def step(
+        self, x: Tensor, labels: Tensor, random: torch.Generator, images: int
+    ) -> dict[str, Tensor]:
         def latents() -> Tensor:
             return torch.randn(len(x), self.generator.config.latent, generator=random).to(x.device)
 
@@ -158,12 +180,16 @@ class GanTraining:
         self.ema.update(self.generator, len(x), images + len(x))
         return {"d_loss": d_loss, "g_loss": g_loss.detach()}
 
-    def _discriminator_step(self, real: Tensor, fake: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
+    def _discriminator_step(
+        self, real: Tensor, fake: Tensor, labels: Tensor, random: torch.Generator
+    ) -> Tensor:
         both = self.discriminator(torch.cat([real, fake]), torch.cat([labels, labels]))
         loss = shown = self.loss.discriminator(*both.chunk(2))
         if self.loss.penalty:
             mix = torch.rand(len(real), generator=random).to(real.device)
-            loss = loss + self.loss.penalty * gradient_penalty(self.discriminator, real, fake, labels, mix)
+            loss = loss + self.loss.penalty * gradient_penalty(
+                self.discriminator, real, fake, labels, mix
+            )
         if self.recipe.r1:
             loss = loss + self.recipe.r1 * r1_penalty(self.discriminator, real, labels)
         self.d_optimizer.zero_grad(set_to_none=True)
@@ -172,15 +198,20 @@ class GanTraining:
         return shown.detach()
 
     def trained(self) -> dict[str, Mapping[str, Tensor]]:
-        return {"generator": self.ema.net.state_dict(), "discriminator": plain_state(self.discriminator)}
+        return {
+            "generator": self.ema.net.state_dict(),
+            "discriminator": plain_state(self.discriminator),
+        }
 
 
 def plain_state(net: nn.Module) -> dict[str, Tensor]:
-    """A state dict in which spectral norm is already applied to the weights; `net` stays as it is."""
+    """A state dict with spectral norm already applied to the weights; `net` stays as it is."""
     training = net.training
     net.eval()  # in training mode, reading a normalized weight would turn its power iteration on
     state = {
-        name: tensor for name, tensor in net.state_dict().items() if ".parametrizations." not in f".{name}"
+        name: tensor
+        for name, tensor in net.state_dict().items()
+        if ".parametrizations." not in f".{name}"
     }
     for name, module in net.named_modules():
         if parametrize.is_parametrized(module):
@@ -231,9 +262,10 @@ class Run:
     """
 
     def __init__(self, recipe: Recipe, folder: Path, device: torch.device) -> None:
-        torch.manual_seed(recipe.seed)  # only for the initial weights, which torch draws globally
         self.recipe, self.folder, self.device = recipe, folder, device
-        self.training: Training = FAMILIES[recipe.family](recipe, device)
+        with torch.random.fork_rng(devices=[]):  # torch draws the initial weights globally
+            torch.manual_seed(recipe.seed)
+            self.training: Training = FAMILIES[recipe.family](recipe, device)
         self.steps, self.seconds = 0, 0.0
         self.history: list[dict[str, float]] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -257,7 +289,9 @@ class Run:
             indices = torch.randint(len(data), (self.recipe.batch,), generator=random)
             x, labels = data.batch(indices)
             for group in self._groups():
-                group["lr"] = self.recipe.rate * min(1.0, (self.images + 1) / max(self.recipe.warmup, 1))
+                group["lr"] = self.recipe.rate * min(
+                    1.0, (self.images + 1) / max(self.recipe.warmup, 1)
+                )
             x = x.to(self.device, memory_format=torch.channels_last)
             losses = self.training.step(x, labels.to(self.device), random, self.images)
             values = {name: float(loss) for name, loss in losses.items()}
@@ -265,8 +299,8 @@ class Run:
             self.seconds += time.perf_counter() - start
             if not all(math.isfinite(value) for value in values.values()):
                 raise GendiffError(
-                    f"{self.recipe.name}: a loss is no longer a number after {self.images:,} images; "
-                    "the last saved state is intact: lower the learning rate and resume."
+                    f"{self.recipe.name}: a loss is no longer a number after {self.images:,} "
+                    "images; the last saved state is intact: lower the learning rate and resume."
                 )
             self._remember(values)
             yield Progress(self.steps, self.images, values, self.seconds)
@@ -285,15 +319,19 @@ class Run:
             os.replace(partial, self.folder / STATE)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
             partial.unlink(missing_ok=True)
-            raise GendiffError(f"The state cannot be written to {self.folder} ({error}); is the disk full?") from error
+            raise GendiffError(
+                f"The state cannot be written to {self.folder} ({error}); is the disk full?"
+            ) from error
 
     def checkpoint(self, folder: Path | None = None, **training: Any) -> Card:
         """Write the averaged weights as a checkpoint (by default into checkpoint/)."""
         hours = round(self.seconds / 3600, 3)
         card = blank_card(self.recipe, images=self.images, hours=hours, **training)
         nets = self.training.trained()
-        sizes = {name: sum(p.numel() for p in net.parameters()) for name, net in build(card).items()}
-        return save(nets, Card(**{**asdict(card), "parameters": sizes}), folder or self.folder / "checkpoint")
+        sizes = {
+            name: sum(p.numel() for p in net.parameters()) for name, net in build(card).items()
+        }
+        return save(nets, replace(card, parameters=sizes), folder or self.folder / "checkpoint")
 
     def model(self) -> Model:
         """The averaged weights as a model; it shares them with the run."""
@@ -333,13 +371,20 @@ class Run:
     def _resume(self) -> None:
         try:
             state = torch.load(self.folder / STATE, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError) as error:
-            raise GendiffError(f"{self.folder / STATE} cannot be read; delete it to start again.") from error
+            theirs = state["recipe"]
+        except (
+            *(OSError, RuntimeError, ValueError, EOFError),
+            *(pickle.UnpicklingError, LookupError, TypeError),
+        ) as error:
+            raise GendiffError(
+                f"{self.folder / STATE} cannot be read; delete it to start again."
+            ) from error
         mine = asdict(self.recipe)
-        changed = [key for key, value in state["recipe"].items() if mine.get(key) != value and key != "images"]
+        changed = [key for key in theirs if mine.get(key) != theirs[key] and key != "images"]
         if changed:
             raise GendiffError(
-                f"{self.folder} holds a run with another recipe ({', '.join(changed)} differ); choose another folder."
+                f"{self.folder} holds a run with another recipe ({', '.join(changed)} differ); "
+                "choose another folder."
             )
         for name, part in self.training.parts().items():
             part.load_state_dict(state["parts"][name])

@@ -1,8 +1,8 @@
 """A checkpoint is a folder: config.json + model.safetensors, the same locally and on the Hub.
 
-config.json holds the card verbatim; unknown keys are an error, and so is a file whose hash is not the
-card's. Weights are stored in float16 (half the size; the loss against float32 is far below a grey
-level) and loaded in what suits the device. This is the one place that maps a name to a class.
+config.json holds the card verbatim; unknown keys are an error, and so is a file whose hash is not
+the card's. Weights are stored in float16 (half the size; the loss against float32 is far below a
+grey level) and loaded in what suits the device. This is the one place that maps a name to a class.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,9 @@ class Card:
         licence, credit: of the data and of the weights.
         training: images seen, hours, machine, command.
         sha256: of model.safetensors.
+
+    Raises:
+        GendiffError: a value is of the wrong kind.
     """
 
     name: str
@@ -70,16 +73,31 @@ class Card:
     training: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
 
+    def __post_init__(self) -> None:
+        wrong = [
+            name for name, kind in _KINDS.items() if not isinstance(getattr(self, name), kind)
+        ]
+        if not wrong:
+            sizes = {"shape": self.shape, "parameters": self.parameters.values()}
+            wrong = [name for name, of in sizes.items() if not all(map(_is_size, of))]
+        if wrong:
+            raise GendiffError(
+                f"{str(self.name)[:60]}: the card's {', '.join(wrong)} cannot be understood; "
+                "get the checkpoint again."
+            )
+
     @classmethod
     def read(cls, folder: Path) -> Card:
-        """The card of a checkpoint folder; GendiffError if there is none or it is not understood."""
+        """The card of a checkpoint folder; GendiffError if there is none that can be read."""
         path = folder / CONFIG
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise GendiffError(f"{folder} is no checkpoint: it has no {CONFIG}.") from error
         except (ValueError, OSError) as error:
-            raise GendiffError(f"{path} cannot be read as JSON ({error}); get the checkpoint again.") from error
+            raise GendiffError(
+                f"{path} cannot be read as JSON ({error}); get the checkpoint again."
+            ) from error
         known = {entry.name for entry in fields(cls)}
         if not isinstance(values, dict) or (unknown := sorted(values.keys() - known)):
             names = ", ".join(unknown) if isinstance(values, dict) else "no object at all"
@@ -88,7 +106,9 @@ class Card:
             values["shape"], values["classes"] = tuple(values["shape"]), tuple(values["classes"])
             return cls(**values)
         except (KeyError, TypeError) as error:
-            raise GendiffError(f"{path} is incomplete ({error}); get the checkpoint again.") from error
+            raise GendiffError(
+                f"{path} is incomplete ({error}); get the checkpoint again."
+            ) from error
 
     @property
     def cost(self) -> float:
@@ -96,17 +116,58 @@ class Card:
         return sum(self.parameters.values()) * (1 if self.family == "gan" else 50)
 
 
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "title", "family", "data", "licence", "credit", "sha256"), str),
+    **dict.fromkeys(("shape", "classes"), tuple),
+    **dict.fromkeys(("net", "parameters", "training"), Mapping),
+    "schedule": (Mapping, type(None)),
+    "target": (str, type(None)),
+    "space_to_depth": int,
+}
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
 def build(card: Card) -> dict[str, nn.Module]:
-    """The card's networks, untrained: {"generator", "discriminator"} or {"net"}."""
+    """The card's networks, untrained: {"generator", "discriminator"} or {"net"}.
+
+    Raises:
+        GendiffError: an unknown family, or a configuration that is not understood or does not make
+            pictures of the card's shape and classes.
+    """
+    if card.family not in ("gan", "diffusion"):
+        raise GendiffError(
+            f"{card.name}: there is no family {card.family!r}; it must be gan or diffusion."
+        )
     try:
-        if card.family == "gan":
-            config = DcganConfig(**card.net)
-            return {"generator": Generator(config), "discriminator": Discriminator(config)}
-        if card.family == "diffusion":
-            return {"net": UNet(UNetConfig.from_dict(card.net))}
-    except TypeError as error:
-        raise GendiffError(f"{card.name}: the network's configuration is not understood ({error}).") from error
-    raise GendiffError(f"{card.name}: there is no family {card.family!r}; it must be gan or diffusion.")
+        nets, fits = _gan(card) if card.family == "gan" else _unet(card)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:  # as torch likes it
+        raise GendiffError(
+            f"{card.name}: the network's configuration is not understood ({error})."
+        ) from error
+    if not fits:
+        raise GendiffError(
+            f"{card.name}: {CONFIG} contradicts itself: this network does not make pictures of "
+            f"shape {card.shape} in {len(card.classes)} classes; get the checkpoint again."
+        )
+    return nets
+
+
+def _gan(card: Card) -> tuple[dict[str, nn.Module], bool]:
+    config = DcganConfig(**card.net)
+    shape = (config.channels, config.size, config.size)
+    fits = shape == card.shape and config.classes == len(card.classes)
+    return {"generator": Generator(config), "discriminator": Discriminator(config)}, fits
+
+
+def _unet(card: Card) -> tuple[dict[str, nn.Module], bool]:
+    config = UNetConfig.from_dict(card.net)
+    known = config.num_class_embeds or 0  # one more than the card's, where "no label" is trained
+    fits = config.in_channels == card.shape[0] * card.space_to_depth**2
+    fits = fits and bool(known) == bool(card.classes) and known >= len(card.classes)
+    return {"net": UNet(config)}, fits
 
 
 def assemble(card: Card, nets: Mapping[str, nn.Module]) -> Model:
@@ -125,7 +186,9 @@ def models(folder: Path = BUNDLED) -> list[Card]:
     return sorted(cards, key=lambda card: card.cost)
 
 
-def load(where: str | os.PathLike[str], device: str | None = None, dtype: str | None = None) -> Model:
+def load(
+    where: str | os.PathLike[str], device: str | None = None, dtype: str | None = None
+) -> Model:
     """A trained model, ready to sample.
 
     Args:
@@ -134,40 +197,57 @@ def load(where: str | os.PathLike[str], device: str | None = None, dtype: str | 
         dtype: "float32", "bfloat16", or None for what is fast and good on the device.
 
     Raises:
-        GendiffError: no such checkpoint; a file that is missing, truncated, altered or does not fit its
-            configuration; a device or dtype that is not there.
+        GendiffError: no such checkpoint; a file that is missing, truncated, altered or does not
+            fit its configuration; a device or dtype that is not there.
     """
-    folder = BUNDLED / where if (BUNDLED / where / CONFIG).is_file() else Path(where)
-    if not folder.is_dir():
-        names = ", ".join(card.name for card in models())
-        raise GendiffError(f"There is no checkpoint {str(where)!r}; bundled are: {names or 'none'}.")
-    card = Card.read(folder)
     target, precision = pick_device(device), pick_dtype(device, dtype)
+    folder = _find(where)
+    card = Card.read(folder)
     tensors = _read(folder / WEIGHTS, card)
+    with torch.device("meta"):  # takes no memory, however large the configuration says it is
+        _check(build(card), tensors, card.name)
     nets = build(card)
     for part, net in nets.items():
-        own = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
-        _fill(net, own, card.name)
+        net.load_state_dict(_own(tensors, part))
         net.requires_grad_(False).eval()
         net.to(target, precision, memory_format=torch.channels_last)
     return assemble(card, nets)
 
 
 def save(nets: Mapping[str, Mapping[str, Tensor]], card: Card, folder: Path) -> Card:
-    """Write a checkpoint: {part: state dict} and the card, whose sha256 is filled in. Atomic per file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a checkpoint: {part: state dict} and the card, whose sha256 is filled in.
+
+    Atomic per file: what was there before stays until the new file is whole.
+
+    Raises:
+        GendiffError: a weight that float16 cannot hold; the disk is full or not writable.
+    """
     tensors = {
         f"{part}.{name}": (t.half() if t.is_floating_point() else t).detach().cpu().contiguous()
         for part, state in nets.items()
         for name, t in state.items()
     }
-    partial = folder / (WEIGHTS + ".partial")
-    save_file(tensors, partial, metadata={"format": "pt"})
-    card = Card(**{**asdict(card), "sha256": _sha256(partial)})
-    text = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
-    (folder / (CONFIG + ".partial")).write_text(text, encoding="utf-8")
-    os.replace(partial, folder / WEIGHTS)
-    os.replace(folder / (CONFIG + ".partial"), folder / CONFIG)
+    beyond = [name for name, t in tensors.items() if not bool(t.isfinite().all())]
+    if beyond:
+        raise GendiffError(
+            f"{card.name} cannot be saved: {beyond[0]} holds numbers beyond float16's range; "
+            "has the training diverged?"
+        )
+    partial = {name: folder / f"{name}.partial" for name in (WEIGHTS, CONFIG)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial[WEIGHTS], metadata={"format": "pt"})
+        card = replace(card, sha256=_sha256(partial[WEIGHTS]))
+        text = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
+        partial[CONFIG].write_text(text, encoding="utf-8")
+        for name, path in partial.items():
+            os.replace(path, folder / name)
+    except (OSError, SafetensorError) as error:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
+        raise GendiffError(
+            f"The checkpoint cannot be written to {folder} ({error}); is the disk full?"
+        ) from error
     return card
 
 
@@ -187,16 +267,34 @@ def pick_dtype(device: str | None, name: str | None) -> torch.dtype:
     if name is not None:
         return torch.float32 if name == "float32" else torch.bfloat16
     if pick_device(device).type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        return (
+            torch.bfloat16
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else torch.float32
+        )
     return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
 
 
 def _cpu_multiplies_bfloat16() -> bool:
-    """Whether the processor has bf16 matrix tiles (AMX). Without them bf16 is emulated and slower."""
+    """Whether the processor has bf16 matrix tiles (AMX). Without them bf16 is slower."""
     try:
         return " amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux: no known processor with such tiles
         return False
+
+
+def _find(where: str | os.PathLike[str]) -> Path:
+    """The folder of a bundled checkpoint, or the folder itself."""
+    try:
+        folder = BUNDLED / where if (BUNDLED / where / CONFIG).is_file() else Path(where)
+        if folder.is_dir():
+            return folder
+    except (OSError, ValueError):  # too long for a name, or has a null byte
+        pass
+    names = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
+    raise GendiffError(
+        f"There is no checkpoint {str(where)[:60]!r}; bundled are: {', '.join(names) or 'none'}."
+    )
 
 
 def _sha256(path: Path) -> str:
@@ -212,24 +310,38 @@ def _read(path: Path, card: Card) -> dict[str, Tensor]:
         raise GendiffError(f"{card.name}: {path.name} is missing; get the checkpoint again.")
     if card.sha256 and _sha256(path) != card.sha256:
         raise GendiffError(
-            f"{card.name}: {path.name} is truncated or altered (its sha256 is not the one in {CONFIG}); "
-            "get the checkpoint again."
+            f"{card.name}: {path.name} is truncated or altered (its sha256 is not the one in "
+            f"{CONFIG}); get the checkpoint again."
         )
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise GendiffError(f"{card.name}: {path.name} is no valid safetensors file ({error}).") from error
+        raise GendiffError(
+            f"{card.name}: {path.name} is no valid safetensors file ({error})."
+        ) from error
 
 
-def _fill(net: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Strict loading; the first few differences are named."""
-    expected = net.state_dict()
-    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    wrong = [k for k in expected.keys() & tensors.keys() if expected[k].shape != tensors[k].shape]
-    for what, names in (("lacks", missing), ("has unknown", extra), ("has wrong shapes for", wrong)):
-        if names:
+def _own(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """The tensors of one network, under its own names."""
+    start = f"{part}."
+    return {name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)}
+
+
+def _check(nets: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], name: str) -> None:
+    """Every weight is there, in its shape, and nothing else; the first differences are named."""
+    expected = {
+        f"{part}.{key}": tensor.shape
+        for part, net in nets.items()
+        for key, tensor in net.state_dict().items()
+    }
+    missing = sorted(expected.keys() - tensors.keys())
+    extra = sorted(tensors.keys() - expected.keys())
+    both = sorted(expected.keys() & tensors.keys())
+    wrong = [key for key in both if expected[key] != tensors[key].shape]
+    faults = {"lacks": missing, "has unknown": extra, "has wrong shapes for": wrong}
+    for what, keys in faults.items():
+        if keys:
             raise GendiffError(
-                f"{name}: the weights do not fit the configuration: the file {what} {len(names)} tensors "
-                f"({', '.join(names[:3])}); get the checkpoint again."
+                f"{name}: the weights do not fit the configuration: the file {what} {len(keys)} "
+                f"tensors ({', '.join(keys[:3])}); get the checkpoint again."
             )
-    net.load_state_dict(tensors)

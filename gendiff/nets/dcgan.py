@@ -1,16 +1,17 @@
 """Generator and discriminator of a DCGAN, class-conditional, for pictures of 32 or 64 pixels.
 
-Radford et al. (2015), arXiv:1511.06434: transposed convolutions with batch norm and ReLU up, strided
-convolutions with LeakyReLU down, no pooling, no hidden dense layers. Two things are younger, because
-they make it train well: spectral norm instead of batch norm in the discriminator (Miyato et al. 2018,
-arXiv:1802.05957) and the class by projection there (Miyato & Koyama 2018, arXiv:1802.05637), by
-embedding in the generator.
+Radford et al. (2015), arXiv:1511.06434: transposed convolutions with batch norm and ReLU up,
+strided convolutions with LeakyReLU down, no pooling, no hidden dense layers. Two things are
+younger, because they make it train well: spectral norm instead of batch norm in the discriminator
+(Miyato et al. 2018, arXiv:1802.05957) and the class by projection there (Miyato & Koyama 2018,
+arXiv:1802.05637), by embedding in the generator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,9 @@ class DcganConfig:
 
     def __post_init__(self) -> None:
         if self.size < 8 or self.size & (self.size - 1):
-            raise GendiffError(f"A DCGAN's size must be a power of two from 8 up; got {self.size}.")
+            raise GendiffError(
+                f"A DCGAN's size must be a power of two from 8 up; got {self.size}."
+            )
 
     @property
     def widths(self) -> list[int]:
@@ -66,13 +69,16 @@ class Generator(nn.Module):
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(),
         ]
-        for narrow, wide in zip(widths[1:], widths):  # side doubles
+        for wide, narrow in pairwise(widths):  # side doubles
             layers += [
                 nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(narrow),
                 nn.ReLU(),
             ]
-        layers += [nn.ConvTranspose2d(widths[-1], config.channels, 4, stride=2, padding=1), nn.Tanh()]
+        layers += [
+            nn.ConvTranspose2d(widths[-1], config.channels, 4, stride=2, padding=1),
+            nn.Tanh(),
+        ]
         self.layers = nn.Sequential(*layers)
         _initialize(self)
 
@@ -94,10 +100,12 @@ class Discriminator(nn.Module):
     def __init__(self, config: DcganConfig, spectral: bool = False) -> None:
         super().__init__()
         self.config = config
-        norm: Callable[[nn.Module], nn.Module] = parametrizations.spectral_norm if spectral else _same
+        norm: Callable[[nn.Module], nn.Module] = (
+            parametrizations.spectral_norm if spectral else _same
+        )
         widths = config.widths[::-1]
         layers: list[nn.Module] = []
-        for wide, narrow in zip(widths, [config.channels, *widths]):  # side halves
+        for narrow, wide in pairwise([config.channels, *widths]):  # side halves
             layers += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         layers += [nn.Conv2d(widths[-1], widths[-1], 3, padding=1), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
@@ -115,7 +123,11 @@ class Discriminator(nn.Module):
             if labels is None:
                 raise GendiffError("This discriminator needs a class for every picture.")
             match = (self.project(labels) * features.mean((2, 3))).sum(1, keepdim=True)
-            logits = logits + match if self.config.logits == 1 else torch.cat([logits[:, :1], logits[:, 1:] + match], 1)
+            logits = (
+                logits + match
+                if self.config.logits == 1
+                else torch.cat([logits[:, :1], logits[:, 1:] + match], 1)
+            )
         return logits[:, 0] if self.config.logits == 1 else logits
 
 

@@ -39,8 +39,8 @@ class Studio:
     def __init__(self, folder: Path = BUNDLED, device: str | None = None, dtype: str | None = None) -> None:
         self.folder, self.device = folder, pick_device(device)
         self.dtype = pick_dtype(self.device.type, dtype)
-        self._models: dict[str, Model] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._models: dict[tuple[str, str], Model] = {}
+        self._locks: dict[tuple[str, str], threading.Lock] = {}
         self._guard = threading.Lock()
 
     @cached_property
@@ -63,16 +63,19 @@ class Studio:
         data = self.card(name).data
         return next((card for card in self.cards(family) if card.data == data), None)
 
-    def model(self, name: str) -> Model:
-        """The model of that name, loaded once, whoever asks first; others wait for it."""
+    def model(self, name: str, dtype: str | None = None) -> Model:
+        """The model of that name, loaded once, whoever asks first; others wait for it.
+
+        dtype: "float32", "bfloat16" or None for the studio's own.
+        """
         self.card(name)
+        key = (name, dtype or str(self.dtype).removeprefix("torch."))
         with self._guard:
-            lock = self._locks.setdefault(name, threading.Lock())
+            lock = self._locks.setdefault(key, threading.Lock())
         with lock:
-            if name not in self._models:
-                dtype = "bfloat16" if self.dtype == torch.bfloat16 else "float32"
-                self._models[name] = load(self.folder / name, self.device.type, dtype)
-            return self._models[name]
+            if key not in self._models:
+                self._models[key] = load(self.folder / name, self.device.type, key[1])
+            return self._models[key]
 
     def preload(self) -> threading.Thread:
         """Load all models in the background, cheapest first, so that the first visitor need not wait."""
@@ -100,12 +103,13 @@ class Studio:
         """256 bundled real pictures of a data set, as many of each class as possible."""
         return _real(data)
 
-    def conditions(self) -> str:
+    def conditions(self, dtype: str | None = None) -> str:
         """Where and how networks run here, as stands beside every timing."""
+        dtype = dtype or str(self.dtype).removeprefix("torch.")
         if self.device.type == "cuda":
-            return f"{torch.cuda.get_device_name()}, {str(self.dtype).removeprefix('torch.')}"
+            return f"{torch.cuda.get_device_name()}, {dtype}"
         threads = torch.get_num_threads()
-        return f"CPU, {threads} thread{'s' * (threads > 1)}, {str(self.dtype).removeprefix('torch.')}"
+        return f"CPU, {threads} thread{'s' * (threads > 1)}, {dtype}"
 
 
 @lru_cache(maxsize=8)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gendiff import clock, schedule
+from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
 from gendiff.gan import Gan, resolve_labels
-from gendiff.diffusion import Diffusion
 from gendiff.images import from_uint8, to_uint8
 from gendiff.latent import walk
 from gendiff.noise import Noise, parse

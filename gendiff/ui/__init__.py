@@ -45,5 +45,6 @@ def launch(demo: gr.Blocks, **options: object) -> object:
         run_history=False,
         footer_links=["api", "settings"],
         show_error=False,
+        max_file_size="20mb",  # of one upload: a phone's photograph, but no film
         **options,
     )

@@ -1,5 +1,7 @@
 // The page's own script: the address. gradio calls it once, when the page has loaded.
 () => {
+  // What the link said: the address itself is rewritten as soon as the first settings arrive.
+  window.gendiffArrival = location.search;
   // Settings of the open tab -> ?tab=...&name=value, without a new entry in the history. In a Space
   // the page is a frame: its parent is told, too, as the Hub documents.
   window.gendiffAddress = (tab, names, values, opened) => {

@@ -58,9 +58,11 @@ def class_picker(studio: Studio, model: gr.Dropdown, label: str = "Class") -> gr
 
     def choices(name: str | None) -> list[tuple[str, str]]:
         names = studio.card(name).classes if name else ()
-        return [("any (each seed draws one)", ANY), *((n, str(i)) for i, n in enumerate(names))]
+        return [("any class", ANY), *((n, str(i)) for i, n in enumerate(names))]
 
-    picker = gr.Dropdown(choices(model.value), value=ANY, label=label)
+    # A link may name a class of another model than the one that is picked when the page loads: gradio
+    # would refuse it as no choice before `follow` could offer that model's classes.
+    picker = gr.Dropdown(choices(model.value), value=ANY, label=label, allow_custom_value=True)
 
     @bounded
     def follow(name: str, chosen: str) -> dict[str, Any]:
@@ -72,9 +74,13 @@ def class_picker(studio: Studio, model: gr.Dropdown, label: str = "Class") -> gr
     return picker
 
 
-def class_index(value: str) -> int | None:
+def class_index(value: str | None) -> int | None:
     """What a class picker holds, as `labels` of a model."""
-    return None if value in (ANY, None) else int(value)
+    if value in (ANY, None, ""):
+        return None
+    if not str(value).isdecimal():
+        raise GendiffError(f"There is no class {str(value)[:40]!r}; choose one from the list.")
+    return int(value)
 
 
 Reader = Callable[[str], Any]
@@ -176,7 +182,7 @@ class Page:
 
 # A link with settings runs them: the button is pressed in the browser, so it queues like any visitor's.
 _RUN_LINK = """() => {
-  const query = new URLSearchParams(location.search), tab = query.get("tab");
+  const query = new URLSearchParams(window.gendiffArrival), tab = query.get("tab");
   const linked = (TABS[tab] || []).some((name) => query.has(name));
   if (linked) setTimeout(() => document.querySelector(`#${tab}-run`)?.click(), 300);
 }"""

@@ -7,30 +7,21 @@
 
 // ---- Elements -------------------------------------------------------------------------------
 
-const ICONS = {
-  first: "M6 5v14M19 5.5 9.5 12l9.5 6.5z", back: "M15 5l-7 7 7 7", forward: "M9 5l7 7-7 7",
-  last: "M18 5v14M5 5.5l9.5 6.5L5 18.5z", play: "M7 4.5v15l12-7.5z", pause: "M8 5v14M16 5v14",
-  loop: "M4 11V9.500a3 3 0 0 1 3-3h12m-3.500-3.500 3.500 3.500-3.500 3.500M20 13v1.500a3 3 0 0 1-3 3H5m3.500-3.500L5 17.500 8.500 21",
-  save: "M12 4v11m-5-5 5 5 5-5M5 20h14", grid: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z",
-  full: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5", shrink: "M9 4v5H4M20 9h-5V4M15 20v-5h5M4 15h5v5",
-};
-const icon = (name) => `<svg class="gd-icon gd-icon-${name}" viewBox="0 0 24 24" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
-const button = (act, label, key) =>
-  `<button type="button" data-act="${act}" aria-label="${label}" title="${label} (${key})">${icon(act)}</button>`;
-
 element.innerHTML = `
   <section class="gd" role="group" tabindex="0">
     <p class="gd-empty"></p>
     <div class="gd-stage"></div>
-    <div class="gd-strip" aria-hidden="true"></div>
     <div class="gd-bar">
       <div class="gd-keys">
         ${button("first", "First", "Home")}${button("back", "Back", "left arrow")}
         <button type="button" class="gd-play" data-act="play" aria-label="Play" title="Play (space)">${icon("play")}${icon("pause")}</button>
         ${button("forward", "Forward", "right arrow")}${button("last", "Last", "End")}
       </div>
-      <input class="gd-seek" type="range" min="0" max="0" value="0" step="1">
-      <span class="gd-where"></span>
+      <div class="gd-time">
+        <div class="gd-strip" aria-hidden="true"></div>
+        <input class="gd-seek" type="range" min="0" max="0" value="0" step="1">
+      </div>
+      <div class="gd-said"><span class="gd-where"></span><span class="gd-status"></span></div>
       <div class="gd-tools">
         <select class="gd-speed" aria-label="Speed" title="Speed">
           ${[0.25, 0.5, 1, 2, 4].map((x) => `<option value="${x}"${x === 1 ? " selected" : ""}>${x}×</option>`).join("")}
@@ -41,19 +32,19 @@ element.innerHTML = `
       </div>
     </div>
     <div class="gd-foot">
-      <span class="gd-status"></span>
       <button type="button" class="gd-all" data-act="all" hidden>${icon("grid")}<span></span></button>
       <span class="gd-note"></span>
     </div>
+    <div class="gd-html"></div>
     <div class="gd-info">
-      <div class="gd-html"></div><dl class="gd-facts"></dl><div class="gd-charts"></div><ol class="gd-code"></ol>
+      <dl class="gd-facts"></dl><div class="gd-charts"></div><ol class="gd-code"></ol>
     </div>
     <p class="gd-live" aria-live="polite"></p>
   </section>`;
 
 const root = element.querySelector(".gd");
 const $ = (name) => root.querySelector(`.gd-${name}`);
-const [stage, strip, seekbar, info, menu] = ["stage", "strip", "seek", "info", "menu"].map($);
+const [stage, strip, seekbar, info, menu, formula] = ["stage", "strip", "seek", "info", "menu", "html"].map($);
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 
 // ---- Receiving ------------------------------------------------------------------------------
@@ -97,8 +88,7 @@ function reset(next) {
   if (S.run && S.run !== next.run) gone.add(S.run);
   gone.delete(next.run);
   S = next;
-  for (const node of [stage, strip, ...info.children]) node.replaceChildren();
-  for (const node of info.children) node.hidden = true;
+  for (const node of [stage, strip, formula, ...info.children]) node.replaceChildren();
 }
 
 function begin(start, refilled) {
@@ -111,7 +101,7 @@ function begin(start, refilled) {
     const pane = { ...spec, at: S.bytes, size: spec.h * spec.w * spec.c };
     S.bytes += pane.size * spec.count;
     pane.figure = make("figure", "gd-pane", null, stage);
-    make("figcaption", "", spec.title, pane.figure).hidden = !spec.title;
+    writeMath(make("figcaption", "", null, pane.figure), spec.title);
     const frame = make("div", "gd-frame", null, pane.figure);
     pane.canvas = make("canvas", "", null, frame);
     pane.canvas.setAttribute("role", "img");
@@ -128,13 +118,6 @@ function buildCharts() { // one for each unit: curves of one unit share it
   const axis = S.start.axis ?? [...Array(S.start.n).keys()], units = new Map();
   S.start.curves.forEach((curve, i) => units.set(curve.unit || i, [...(units.get(curve.unit || i) ?? []), curve]));
   S.charts = [...units.values()].map((curves) => lineChart($("charts"), curves, axis, S.start.axis_label, seek));
-}
-
-function decode(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-  const binary = atob(text), bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
-  return bytes;
 }
 
 function keep({ k, frames }) {
@@ -193,39 +176,21 @@ async function fill() { // messages that came before this player was in the page
 // ---- Layout ---------------------------------------------------------------------------------
 
 const shown = (pane) => (S.solo === null ? [...Array(pane.count).keys()] : [Math.min(S.solo, pane.count - 1)]);
-const captionRoom = () => (S.start.captions.length && (S.solo !== null || S.start.caption_mode === "always") ? 1.5 * em() : 0);
+const named = () => S.start.captions.length > 0 && (S.solo !== null || S.start.caption_mode === "always");
+const captionRoom = () => (named() ? 1.5 * em() : 0);
 const em = () => parseFloat(getComputedStyle(root).fontSize);
-
-function snap(scale) { // whole device pixels, unless that would waste a fifth of the size
-  const device = scale * devicePixelRatio, whole = Math.floor(device);
-  return whole / device > 0.8 ? whole / devicePixelRatio : scale;
-}
-
-function fit(pane, width, height) { // the columns that show this pane's pictures largest
-  const count = shown(pane).length, gap = count > 1 ? Math.max(1, Math.round(pane.w / 16)) : 0;
-  let best = { scale: 0, score: 0 };
-  for (let columns = 1; columns <= count; columns++) {
-    if (count > 1 && pane.columns && columns !== Math.min(pane.columns, count)) continue;
-    const rows = Math.ceil(count / columns);
-    const across = width / (columns * pane.w + (columns - 1) * gap);
-    const down = (height - rows * captionRoom()) / (rows * pane.h + (rows - 1) * gap);
-    const scale = Math.min(across, down);
-    const score = scale * (columns * rows === count ? 1 : 0.9); // full rows look better
-    if (score > best.score) best = { scale, score, columns, rows, gap };
-  }
-  return best;
-}
 
 function layout() {
   const width = stage.clientWidth, count = S.panes.length;
   if (!width || !count) return;
   const full = root.hasAttribute("data-full"), gap = 1.25 * em(), title = 1.9 * em();
-  const height = full ? Math.max(stage.clientHeight, 160) : 0.52 * window.innerHeight;
+  const height = full ? Math.max(stage.clientHeight, 160) : (S.n > 1 ? 0.52 : 0.62) * window.innerHeight;
   let best = { score: 0 };
   for (let across = count; across >= 1; across--) {
     const down = Math.ceil(count / across);
+    if (across > 1 && width / across < 8 * em()) continue; // the titles need that much
     const cell = [(width - gap * (across - 1)) / across, (height - gap * (down - 1)) / down - title];
-    const fits = S.panes.map((pane) => fit(pane, ...cell));
+    const fits = S.panes.map((pane) => fit(pane, shown(pane).length, ...cell, captionRoom()));
     const score = Math.min(...fits.map((f, i) => f.scale * S.panes[i].w));
     if (score > best.score * 1.15) best = { score, fits, across };
   }
@@ -236,14 +201,17 @@ function layout() {
   refresh();
 }
 
-function place(pane, { scale, columns, rows, gap }) {
+function place(pane, { scale, across, rows, gap }) {
   const unit = snap(scale), { canvas, w, h } = pane;
-  const down = gap + Math.ceil(captionRoom() / unit); // captions lie in the gap under each picture
-  Object.assign(pane, { across: columns, gap, down });
-  canvas.width = columns * w + (columns - 1) * gap;
+  // Captions lie in the gap under each picture; where they are wider, they only show on hover.
+  const longest = Math.max(...S.start.captions.map((text) => text.length)) * 0.45 * em();
+  pane.named = named() && longest < w * unit;
+  const down = gap + (pane.named ? Math.ceil(captionRoom() / unit) : 0);
+  Object.assign(pane, { across, gap, down });
+  canvas.width = across * w + (across - 1) * gap;
   canvas.height = rows * h + (rows - 1) * down;
   canvas.style.width = `${canvas.width * unit}px`;
-  canvas.parentNode.style.paddingBottom = captionRoom() ? "1.5em" : "";
+  canvas.parentNode.style.paddingBottom = pane.named ? "1.5em" : "";
   pane.context = canvas.getContext("2d");
   pane.image = pane.context.createImageData(canvas.width, canvas.height);
   pane.pixels = new Uint32Array(pane.image.data.buffer);
@@ -267,12 +235,12 @@ function placeTiles(pane, width, height) {
     for (const [side, part] of Object.entries(percent)) node.style[side] = `${100 * part}%`;
     return node;
   })));
-  pane.tiles.classList.toggle("gd-named", captionRoom() > 0);
+  pane.tiles.classList.toggle("gd-named", pane.named);
   if (focused) (pane.tiles.querySelector(`[data-tile="${S.cursor}"]`) || pane.tiles.firstChild).focus();
 }
 
 function buildStrip() { // thumbnails along the run, each at the place of its frame
-  const wanted = S.start.strip === null || S.n < 3 ? 0 : Math.min(S.n, clamp(Math.floor(strip.clientWidth / (5.5 * em())), 5, 12));
+  const wanted = S.start.strip === null || S.n < 3 ? 0 : Math.min(S.n, clamp(Math.floor(seekbar.clientWidth / (3.5 * em())), 5, 14));
   if (S.thumbs.length !== wanted) {
     strip.replaceChildren();
     S.thumbs = Array.from({ length: wanted }, (_, i) => {
@@ -287,15 +255,6 @@ function buildStrip() { // thumbnails along the run, each at the place of its fr
 }
 
 // ---- Painting -------------------------------------------------------------------------------
-
-function blit(bytes, at, pane, pixels, offset, stride) { // one picture into RGBA words
-  for (let y = 0; y < pane.h; y++, offset += stride) {
-    for (let x = 0; x < pane.w; x++, at += pane.c) {
-      const r = bytes[at], g = pane.c === 3 ? bytes[at + 1] : r, b = pane.c === 3 ? bytes[at + 2] : r;
-      pixels[offset + x] = 0xff000000 | (b << 16) | (g << 8) | r;
-    }
-  }
-}
 
 function paintPane(pane, bytes) {
   const stride = pane.canvas.width;
@@ -366,6 +325,7 @@ function paintTransport() {
   setText($("where"), S.start ? where() : "");
   setText($("status"), status());
   setText($("note"), S.start?.note ?? "");
+  $("foot").hidden = S.solo === null && !S.start?.note;
   setText($("empty"), S.start ? "" : S.message || (S.mode === "live" ? "Loading" : props.placeholder));
   $("all").hidden = S.solo === null;
   if (S.solo !== null) setText($("all").lastChild, `All ${S.panes[0].count}`);
@@ -373,11 +333,10 @@ function paintTransport() {
 
 function paintInfo(frame) {
   writeFacts($("facts"), frame.facts);
-  if (S.formula !== frame.html) $("html").replaceChildren(...clean((S.formula = frame.html)));
+  if (S.formula !== frame.html) formula.replaceChildren(...clean((S.formula = frame.html)));
   if (frame.hist) (S.histogram ??= histogramChart($("charts"), frame.hist))(frame.hist);
   for (const moveMarker of S.charts) moveMarker(S.step);
   [...$("code").children].forEach((line, i) => line.toggleAttribute("aria-current", i === frame.line));
-  for (const part of info.children) part.hidden = !part.childNodes.length;
 }
 
 // ---- Playing --------------------------------------------------------------------------------
@@ -553,10 +512,16 @@ root.addEventListener("fullscreenchange", () => {
 new ResizeObserver(layout).observe(stage);
 new ResizeObserver(layout).observe(document.documentElement);
 
-const offers = menu.lastElementChild;
-const offer = (text, data) => Object.assign(make("button", "", text, offers), { type: "button" }) && Object.assign(offers.lastChild.dataset, data);
-offer("PNG of this picture", { act: "png" });
-for (const format of props.exports ?? []) offer(format === "gif" ? "GIF" : format === "webp" ? "WebP" : format.toUpperCase(), { act: "save", format });
+const offers = menu.lastElementChild, FORMATS = {
+  gif: "Whole run (GIF)", webp: "Whole run (WebP)", mp4: "Whole run (MP4)", png: "Strip of frames (PNG)",
+};
+function offer(text, data) {
+  const item = make("button", "", text, offers);
+  item.type = "button";
+  Object.assign(item.dataset, data);
+}
+offer("This picture (PNG)", { act: "png" });
+for (const format of props.exports ?? []) offer(FORMATS[format] ?? format, { act: "save", format });
 
 watch("value", () => receive(props.value));
 receive(props.value);

@@ -1,6 +1,6 @@
 """The one player of all trajectories: sampling, interpolation, denoising, forward noising.
 
-The server sends each frame once, as raw uint8 (`runs.stream`); the browser (beside.js, player.js,
+The server sends each frame once, as raw uint8 (`runs.stream`); the browser (drawing.js, player.js,
 player.css) keeps the frames and plays, scrubs and steps through them without a round trip.
 """
 
@@ -161,7 +161,7 @@ class Player(gr.HTML, metaclass=_WithoutStub):
         settle  {run, frame}: a person has come to rest on a frame (150 ms)
         pick    {run, frame, tile}: a picture of a grid was chosen
         export  {run, frame, tile, format}: a format of `exports` was asked for; tile is None for
-                the whole grid. PNG needs no server and is always offered.
+                the whole grid. One frame as PNG needs no server and is always offered.
 
     label is its name for a screen reader until a run brings its own, placeholder what an empty
     player says.
@@ -173,7 +173,7 @@ class Player(gr.HTML, metaclass=_WithoutStub):
         *,
         label: str = "Player",
         placeholder: str = "Nothing to show yet.",
-        exports: Sequence[Literal["gif", "webp", "mp4"]] = (),
+        exports: Sequence[Literal["gif", "webp", "mp4", "png"]] = (),
         store: RunStore | None = None,
         visible: bool | Literal["hidden"] = True,
         elem_id: str | None = None,
@@ -189,7 +189,7 @@ class Player(gr.HTML, metaclass=_WithoutStub):
             label=label,
             # The browser side builds its elements once; a static template is never rendered again.
             html_template="",
-            js_on_load=_read("beside.js") + _read("player.js"),
+            js_on_load=_read("drawing.js") + _read("player.js"),
             # Not css_template: gradio would parse that again with every message.
             head=f"<style>{_read('player.css')}</style>",
             apply_default_css=False,

@@ -167,7 +167,7 @@ def _plain(value: Any) -> Any:
     """The same in JSON's types: numpy's numbers as numbers, None for what is not finite."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
         return [_plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()

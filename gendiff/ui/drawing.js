@@ -1,5 +1,5 @@
-// What the player (player.js) says beside the pictures: numbers, formulas, charts. Pure drawing:
-// nothing here knows the player's state. player.py puts this file before player.js, in one scope.
+// What the player (player.js) draws with: elements, pictures, numbers, charts. Nothing here knows
+// the player's state. player.py puts this file before player.js, in one scope.
 "use strict";
 
 function make(tag, name, text, parent) {
@@ -24,16 +24,72 @@ function setText(node, text) { // writes only what changes: screen readers and l
 
 const clamp = (x, lo, hi) => Math.max(lo, Math.min(hi, x));
 
+const ICONS = {
+  first: "M6 5v14M19 5.5 9.5 12l9.5 6.5z", back: "M15 5l-7 7 7 7", forward: "M9 5l7 7-7 7",
+  last: "M18 5v14M5 5.5l9.5 6.5L5 18.5z", play: "M7 4.5v15l12-7.5z", pause: "M8 5v14M16 5v14",
+  loop: "M4 11V9.500a3 3 0 0 1 3-3h12m-3.500-3.500 3.500 3.500-3.500 3.500M20 13v1.500a3 3 0 0 1-3 3H5m3.500-3.500L5 17.500 8.500 21",
+  save: "M12 4v11m-5-5 5 5 5-5M5 20h14", grid: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z",
+  full: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5", shrink: "M9 4v5H4M20 9h-5V4M15 20v-5h5M4 15h5v5",
+};
+const icon = (name) => `<svg class="gd-icon gd-icon-${name}" viewBox="0 0 24 24" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
+const button = (act, label, key) =>
+  `<button type="button" data-act="${act}" aria-label="${label}" title="${label} (${key})">${icon(act)}</button>`;
+
+// ---- Pictures -------------------------------------------------------------------------------
+
+function decode(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const binary = atob(text), bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+function blit(bytes, at, pane, pixels, offset, stride) { // one picture into RGBA words
+  for (let y = 0; y < pane.h; y++, offset += stride) {
+    for (let x = 0; x < pane.w; x++, at += pane.c) {
+      const r = bytes[at], g = pane.c === 3 ? bytes[at + 1] : r, b = pane.c === 3 ? bytes[at + 2] : r;
+      pixels[offset + x] = 0xff000000 | (b << 16) | (g << 8) | r;
+    }
+  }
+}
+
+function snap(scale) { // whole device pixels, unless that wastes much of the size
+  const device = scale * devicePixelRatio, whole = Math.floor(device);
+  return whole / device > 0.85 ? whole / devicePixelRatio : scale;
+}
+
+function fit({ w, h, columns }, count, width, height, caption) { // the columns that show `count` pictures largest
+  const gap = count > 1 ? Math.max(1, Math.round(w / 16)) : 0;
+  let best = { scale: 0, score: 0 };
+  for (let across = 1; across <= count; across++) {
+    if (count > 1 && columns && across !== Math.min(columns, count)) continue;
+    const rows = Math.ceil(count / across);
+    const wide = width / (across * w + (across - 1) * gap);
+    const high = (height - rows * caption) / (rows * h + (rows - 1) * gap);
+    const scale = Math.min(wide, high);
+    // Full rows look better, and a grid that is no taller than wide.
+    const score = scale * (across * rows === count ? 1 : 0.75) * (rows > across ? 0.9 : 1);
+    if (score > best.score) best = { scale, score, across, rows, gap };
+  }
+  return best;
+}
+
 // ---- Numbers and formulas -------------------------------------------------------------------
 
 const PRETTY = {
-  alpha: "α", alpha_bar: "ᾱ", beta: "β", eps: "ε", log_snr: "log-SNR", ms: "ms", nfe: "NFE", sigma: "σ",
+  alpha: "α", alpha_bar: "ᾱ", beta: "β", eps: "ε", log_snr: "log-SNR", nfe: "NFE", sigma: "σ",
 };
 
+function writeMath(node, text) { // "x_t", "x_{t-1}": what follows the line is set below
+  text.split(/_(?:\{([^}]*)\}|([A-Za-z0-9])(?![A-Za-z0-9]))/).forEach((part, i) => {
+    if (part) node.append(i % 3 ? make("sub", "", part) : part);
+  });
+  return node;
+}
+
 function writeName(node, name) { // "alpha_bar_t" -> alpha bar with a subscript t
-  const [, stem, index] = name.match(/^(.+?)(?:_([a-z0-9]))?$/) ?? [null, name];
-  node.textContent = PRETTY[stem] ?? stem.replaceAll("_", " ");
-  if (index) make("sub", "", index, node);
+  const [, stem, index] = name.match(/^(.+?)(_[a-z0-9])?$/);
+  writeMath(node, (PRETTY[stem] ?? stem.replaceAll("_", " ")) + (index ?? ""));
 }
 
 function number(value) {
@@ -41,7 +97,7 @@ function number(value) {
   if (typeof value !== "number") return String(value);
   const size = Math.abs(value);
   const text = Number.isInteger(value) || size >= 10000 ? value.toFixed(0)
-    : size < 0.001 ? value.toExponential(2) : value.toPrecision(4);
+    : size >= 10 ? value.toFixed(1) : size < 0.001 ? value.toExponential(2) : value.toPrecision(4);
   return text.replaceAll("-", "−");
 }
 
@@ -67,7 +123,7 @@ const ATTRIBUTES = new Set(["class", "display", "mathvariant", "stretchy", "acce
 function clean(html) { // the server made it; still, only plain markup gets into the page
   const { body } = new DOMParser().parseFromString(html, "text/html");
   for (const node of body.querySelectorAll("*")) {
-    if (!TAGS.has(node.tagName.toUpperCase())) node.replaceWith(node.textContent);
+    if (!TAGS.has(node.tagName.toUpperCase())) node.remove();
     for (const { name } of [...node.attributes]) if (!ATTRIBUTES.has(name)) node.removeAttribute(name);
   }
   return body.childNodes;
@@ -75,7 +131,7 @@ function clean(html) { // the server made it; still, only plain markup gets into
 
 // ---- Charts ---------------------------------------------------------------------------------
 
-const BOX = { w: 320, h: 150, left: 42, right: 8, top: 8, bottom: 22 };
+const BOX = { w: 300, h: 140, left: 44, right: 8, top: 8, bottom: 22 };
 
 function chartCard(parent, title) {
   const node = make("figure", "gd-chart", null, parent);
@@ -87,9 +143,10 @@ function axes(svg, [x0, x1], [y0, y1], name) { // draws the ends of both axes, r
   const { w, h, left, right, top, bottom } = BOX;
   const x = (v) => left + ((v - x0) / (x1 - x0 || 1)) * (w - left - right);
   const y = (v) => h - bottom - ((v - y0) / (y1 - y0 || 1)) * (h - top - bottom);
-  const short = (v) => number(Number(v.toPrecision(3))).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+  const short = (v) => (Math.abs(v) < 0.001 * Math.abs(y1 - y0) ? "0"
+    : number(Number(v.toPrecision(3))).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""));
   const ticks = [[left - 5, top + 9, "end", short(y1)], [left - 5, h - bottom, "end", short(y0)],
-    [left, h - 5, "start", short(x0)], [w - right, h - 5, "end", short(x1)], [(left + w - right) / 2, h - 5, "middle", name]];
+    [left, h - 5, "start", number(x0)], [w - right, h - 5, "end", number(x1)], [(left + w - right) / 2, h - 5, "middle", name]];
   draw("path", { class: "gd-axis", d: `M${left} ${top}V${h - bottom}M${left} ${y(clamp(0, y0, y1))}H${w - right}` }, svg);
   for (const [tx, ty, anchor, text] of ticks) draw("text", { x: tx, y: ty, "text-anchor": anchor }, svg, text);
   return [x, y];
@@ -97,7 +154,7 @@ function axes(svg, [x0, x1], [y0, y1], name) { // draws the ends of both axes, r
 
 function range(values) {
   const finite = values.filter((v) => v !== null);
-  return [Math.min(...finite), Math.max(...finite)];
+  return finite.length ? [Math.min(...finite), Math.max(...finite)] : [0, 1];
 }
 
 function nearest(places, place) {
@@ -119,7 +176,7 @@ function lineChart(parent, curves, frames, name, go) {
     const d = curve.y.map((v, j) => // a new stroke after what is not finite
       v === null ? "" : `${curve.y[j - 1] == null ? "M" : "L"}${x(at[i][j]).toFixed(1)} ${y(v).toFixed(1)}`);
     draw("path", { class: `gd-line gd-c${i % 4}`, d: d.join("") }, svg);
-    make("span", `gd-c${i % 4}`, curve.label, head);
+    writeMath(make("span", `gd-c${i % 4}`, null, head), curve.label);
     return { curve, at: at[i], value: make("b", "", "", head), dot: draw("circle", { class: `gd-c${i % 4}`, r: 4.5 }, svg) };
   });
   const point = (event) => {

@@ -1,0 +1,109 @@
+"""Measurements as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gendiff.bench import BATCHES, Measures, Precision
+from gendiff.machine import Conditions, Startup
+from gendiff.sample import SAMPLERS
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run of the benchmark; `dataclasses.asdict` is its JSON."""
+
+    conditions: Conditions
+    startup: Startup | None
+    checkpoints: tuple[Measures, ...]
+    precision: tuple[Precision, ...]
+
+    def text(self) -> str:
+        """Tables for people."""
+        where = self.conditions
+        parts = [
+            f"{where.machine}: {where.device}, {where.dtype}, {where.threads} threads, "
+            f"torch {where.torch}",
+            _speed_table(self.checkpoints),
+            f"peak memory: {where.memory}; overhead: the highest of "
+            f"{', '.join(SAMPLERS)}, {BATCHES[-1]} pictures",
+        ]
+        if self.precision:
+            parts.append(_precision_table(self.precision))
+        if (start := self.startup) is not None:
+            page = "" if start.app is None else f"; app.py to its page {start.app:.1f} s"
+            parts.append(
+                f"import gendiff {start.import_gendiff:.2f} s "
+                f"(torch alone {start.import_torch:.2f} s){page}"
+            )
+        return "\n\n".join(parts)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as they need; those of numbers lean to the right."""
+    columns = list(zip(header, *rows, strict=True))
+    padded = []
+    for column in columns:
+        width = max(map(len, column))
+        numbers = all(cell[:1].isdigit() or cell in ("-", "") for cell in column[1:])
+        padded.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in column])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))
+
+
+def _speed_table(checkpoints: Iterable[Measures]) -> str:
+    header = (
+        "checkpoint",
+        "pictures",
+        "batch",
+        "NFE",
+        "ms/step",
+        "images/s",
+        "overhead",
+        "peak MiB",
+    )
+    rows = []
+    for one in checkpoints:
+        overhead = f"{max(one.overhead.values()):.1%}" if one.overhead else "-"
+        peak = "-" if one.peak_mb is None else f"{one.peak_mb:.0f}"
+        for speed in one.paces:
+            rows.append(
+                (
+                    one.name,
+                    "x".join(map(str, one.shape)),
+                    str(speed.batch),
+                    str(speed.nfe),
+                    f"{speed.ms_per_step:.2f}",
+                    f"{speed.images_per_second:.2f}",
+                    overhead if speed.batch == BATCHES[-1] else "",
+                    peak if speed.batch == BATCHES[-1] else "",
+                )
+            )
+    return table(header, rows)
+
+
+def _precision_table(precisions: Iterable[Precision]) -> str:
+    header = (
+        "bfloat16 against float32",
+        "PSNR median",
+        "lowest",
+        "images",
+        "NFE",
+        "float32",
+        "bfloat16",
+    )
+    return table(
+        header,
+        (
+            (
+                one.name,
+                f"{one.psnr_median:.1f} dB",
+                f"{one.psnr_lowest:.1f} dB",
+                str(one.images),
+                str(one.nfe),
+                f"{one.float32_seconds:.2f} s",
+                f"{one.bfloat16_seconds:.2f} s",
+            )
+            for one in precisions
+        ),
+    )

@@ -1,0 +1,292 @@
+"""A diffusion run as the Denoise tab shows it: every step's pictures, numbers, and the sum that it is.
+
+A sampler's step is x_s = sum of weight x quantity; `terms` writes that sum out from the schedule alone,
+so that what stands on the page can be checked against what the sampler did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from gendiff.clock import timed
+from gendiff.diffusion import Diffusion
+from gendiff.errors import GendiffError
+from gendiff.gan import resolve_labels
+from gendiff.images import to_uint8
+from gendiff.sample import Step, times
+from gendiff.schedule import Schedule
+from gendiff.studio.models import Studio
+
+PICTURES_MAX = 16
+SHOWN_MAX = 200  # transitions that are shown; of a longer run, this many evenly spaced ones
+BYTES_MAX = 24_000_000  # of pictures in one run: half a minute of a 10 Mbit/s line
+VARIANCES = ("posterior", "beta")
+EPS_SCALE = (
+    3  # eps ~ N(0, 1) is shown divided by this: 0.3 % of it is beyond [-1, 1] instead of 32 %
+)
+CURVE_POINTS = 121
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person chooses; `label` None lets each seed draw its class, `dtype` None is the fastest."""
+
+    model: str
+    seeds: tuple[int, ...]
+    label: int | None = None
+    sampler: str = "ddim"
+    steps: int = 50
+    guidance: float = 1.0
+    eta: float = 0.0
+    variance: str = "posterior"
+    dtype: str | None = None
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of an update.
+
+    quantity: x_t, x0 (the guess), x0_before (that of the step before), eps, z (fresh noise), or the
+    velocities v_t and v_s. value: the quantity, a tensor or the number at one pixel.
+    """
+
+    quantity: str
+    weight: float
+    value: Tensor | float
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What is on show after `number` transitions; number 0 is the draw of x_T, before any of them.
+
+    Attributes:
+        t, s: the last transition's levels; s = t = T for the draw.
+        pictures: x_t, eps / EPS_SCALE, x0 and x_s, each (B, H, W, C) uint8.
+        beta_t, alpha_bar_t, sigma_t, log_snr_t: at t; sigma_t is the fresh noise's standard deviation.
+        terms, pixel: the update at the middle pixel of the first picture (its first channel); the
+            products of the terms add up to `pixel`, x_s there.
+        nfe: network calls per picture so far. seconds: of model work so far.
+    """
+
+    number: int
+    t: int
+    s: int
+    pictures: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    beta_t: float
+    alpha_bar_t: float
+    sigma_t: float
+    log_snr_t: float
+    terms: tuple[Term, ...]
+    pixel: float
+    nfe: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """A checked run that has not begun. Made by `prepare`.
+
+    Attributes:
+        levels: t of each transition, and then 0. shown: the transitions (from 0) that become moments.
+        labels: each picture's class, None for a model without classes.
+    """
+
+    settings: Settings
+    model: Diffusion
+    levels: tuple[int, ...]
+    shown: tuple[int, ...]
+    labels: tuple[int, ...] | None
+    conditions: str
+
+    def captions(self) -> list[str]:
+        """Each picture's seed and class."""
+        names = self.model.card.classes
+        labels = self.labels or [None] * len(self.settings.seeds)
+        return [
+            f"seed {seed}" + ("" if label is None else f", {names[label]}")
+            for seed, label in zip(self.settings.seeds, labels, strict=True)
+        ]
+
+    def log_snr(self) -> tuple[list[int], list[float]]:
+        """The schedule's curve, t = 1..T and nats: evenly spaced points, and those of this run."""
+        schedule = self.model.schedule
+        even = np.linspace(1, schedule.T, min(CURVE_POINTS, schedule.T)).round().astype(int)
+        ts = sorted({*even.tolist(), *self.levels[:-1], schedule.T})
+        return ts, [float(schedule.log_snr(t)) for t in ts]
+
+    def moments(self) -> Iterator[Moment]:
+        """The run itself; closing it stops the work."""
+        settings, model, shown = self.settings, self.model, set(self.shown)
+        yield self._drawn()
+        work = timed(_trajectory(model, settings), model.device)
+        before: Step | None = None
+        with closing(work):
+            for step, seconds in work:
+                if step.index in shown:
+                    yield _moment(settings.sampler, model.schedule, step, before, seconds)
+                before = step
+
+    def _drawn(self) -> Moment:
+        x_T, schedule = self.model.latents(self.settings.seeds), self.model.schedule
+        t = self.levels[0]
+        nothing = np.full_like(to_uint8(x_T), 128)
+        return Moment(
+            number=0,
+            t=t,
+            s=t,
+            pictures=(nothing, nothing, nothing, to_uint8(x_T)),
+            beta_t=float(schedule.beta(t)),
+            alpha_bar_t=float(schedule.alpha_bar(t)),
+            sigma_t=1.0,
+            log_snr_t=float(schedule.log_snr(t)),
+            terms=(),
+            pixel=float(_middle(x_T)),
+            nfe=0,
+            seconds=0.0,
+        )
+
+
+def prepare(studio: Studio, settings: Settings) -> Denoising:
+    """Check everything and load the model.
+
+    Raises:
+        GendiffError: a value out of range, more than 16 pictures, or no such (diffusion) model.
+    """
+    if not 1 <= len(settings.seeds) <= PICTURES_MAX:
+        raise GendiffError(
+            f"Ask for 1 to {PICTURES_MAX} pictures; got {len(settings.seeds)} seeds."
+        )
+    if settings.variance not in VARIANCES:
+        raise GendiffError(f"The variance is {' or '.join(VARIANCES)}; got {settings.variance!r}.")
+    if studio.card(settings.model).family != "diffusion":
+        raise GendiffError(
+            f"{settings.model} makes its picture in one call; choose a diffusion model."
+        )
+    model = studio.model(settings.model, settings.dtype)
+    _trajectory(
+        model, settings
+    )  # checks the rest; nothing runs before the first step is asked for
+    labels = resolve_labels(settings.label, settings.seeds, model.classes, "cpu")
+    frame = 4 * len(settings.seeds) * math.prod(model.shape)
+    return Denoising(
+        settings,
+        model,
+        tuple(times(model.schedule.T, settings.steps, "trailing")),
+        tuple(spread(int(settings.steps), min(SHOWN_MAX, max(2, BYTES_MAX // frame)))),
+        None if labels is None else tuple(labels.tolist()),
+        studio.conditions(settings.dtype),
+    )
+
+
+def spread(total: int, most: int) -> list[int]:
+    """At most `most` (2 or more) of 0..total - 1, evenly spaced; the first and the last always."""
+    return sorted({round(i) for i in np.linspace(0, total - 1, min(total, most)).tolist()})
+
+
+def terms(
+    sampler: str, schedule: Schedule, step: Step, before: Step | None = None
+) -> tuple[Term, ...]:
+    """A step's x_s as a sum of weight x quantity; see the samplers for the equations.
+
+    Args:
+        sampler: its name, a key of gendiff.sample.SAMPLERS.
+        step, before: the step, and the one before it (dpmpp_2m needs it).
+    """
+    alpha_bar_t, alpha_bar_s = (float(schedule.alpha_bars[level]) for level in (step.t, step.s))
+    a_t, b_t = math.sqrt(alpha_bar_t), math.sqrt(1 - alpha_bar_t)
+    a_s, b_s = math.sqrt(alpha_bar_s), math.sqrt(1 - alpha_bar_s)
+    if sampler == "ddpm":
+        alpha = alpha_bar_t / alpha_bar_s
+        guess = Term("x0", a_s * (1 - alpha) / b_t**2, step.x0)
+        stay = Term("x_t", math.sqrt(alpha) * b_s**2 / b_t**2, step.x_t)
+        return guess, stay, _fresh(step)
+    if sampler == "ddim":
+        guess = Term("x0", a_s, step.x0)
+        direction = Term("eps", math.sqrt(max(b_s**2 - step.std**2, 0.0)), step.eps)
+        return (guess, direction, _fresh(step)) if step.std > 0 else (guess, direction)
+    if sampler == "renoise":
+        return Term("x0", a_s, step.x0), _fresh(step)
+    if sampler == "dpmpp_2m":
+        if step.s == 0:
+            return Term("x_t", 0.0, step.x_t), Term("x0", 1.0, step.x0)
+        h, ratio = _half_log_snr(schedule, step.s) - _half_log_snr(schedule, step.t), 0.0
+        if before is not None:
+            ratio = h / 2 / (_half_log_snr(schedule, step.t) - _half_log_snr(schedule, before.t))
+        weight = -a_s * math.expm1(-h)
+        stay, guess = Term("x_t", b_s / b_t, step.x_t), Term("x0", weight * (1 + ratio), step.x0)
+        if before is None:
+            return stay, guess
+        return stay, guess, Term("x0_before", -weight * ratio, before.x0)
+    if sampler == "heun":
+        if step.s == 0:
+            return (Term("x0", 1.0, step.x0),)
+        turn = math.atan2(b_s, a_s) - math.atan2(b_t, a_t)
+        here = a_t * step.eps - b_t * step.x0
+        there = (step.x_s - step.x_t) * (2 / turn) - here  # what the second call said
+        return (
+            Term("x_t", 1.0, step.x_t),
+            Term("v_t", turn / 2, here),
+            Term("v_s", turn / 2, there),
+        )
+    raise GendiffError(f"There is no formula for the sampler {sampler!r}.")
+
+
+def _fresh(step: Step) -> Term:
+    """sigma z; z is what was drawn, 0 where none was."""
+    z = (step.x_s - step.mean) / step.std if step.std > 0 else step.mean * 0
+    return Term("z", step.std, z)
+
+
+def _half_log_snr(schedule: Schedule, t: int) -> float:
+    return float(schedule.log_snr(t)) / 2
+
+
+def _trajectory(model: Diffusion, settings: Settings) -> Iterator[Step]:
+    return model.trajectory(
+        settings.seeds,
+        sampler=settings.sampler,
+        steps=settings.steps,
+        labels=settings.label,
+        guidance=settings.guidance,
+        eta=settings.eta,
+        variance=settings.variance,
+        spacing="trailing",
+    )
+
+
+def _middle(x: Tensor) -> Tensor:
+    """The middle pixel of the first picture, first channel: (1, 1, 1, 1)."""
+    row, column = x.shape[-2] // 2, x.shape[-1] // 2
+    return x[:1, :1, row : row + 1, column : column + 1]
+
+
+def _at_pixel(step: Step) -> Step:
+    parts = {name: _middle(getattr(step, name)) for name in ("x_t", "x0", "eps", "mean", "x_s")}
+    return replace(step, **parts)
+
+
+def _moment(
+    sampler: str, schedule: Schedule, step: Step, before: Step | None, seconds: float
+) -> Moment:
+    pixel = _at_pixel(step)
+    sum_ = terms(sampler, schedule, pixel, None if before is None else _at_pixel(before))
+    return Moment(
+        number=step.index + 1,
+        t=step.t,
+        s=step.s,
+        pictures=tuple(map(to_uint8, (step.x_t, step.eps / EPS_SCALE, step.x0, step.x_s))),
+        beta_t=float(schedule.beta(step.t)),
+        alpha_bar_t=float(schedule.alpha_bar(step.t)),
+        sigma_t=float(step.std),
+        log_snr_t=step.log_snr,
+        terms=tuple(Term(term.quantity, term.weight, float(term.value)) for term in sum_),
+        pixel=float(pixel.x_s),
+        nfe=step.nfe,
+        seconds=seconds,
+    )

@@ -1,0 +1,309 @@
+"""Walks: one way through the latents of a GAN and of a diffusion model, from the same seeds.
+
+Both are decoders z -> x: the GAN's generator needs one network call for a picture, deterministic
+DDIM (Song et al. 2021, arXiv:2010.02502, section 4.2) as many as it has steps. So one walk serves
+both. A seed names other noise in each of them: z and x_T differ in size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gendiff import latent
+from gendiff.batches import in_batches
+from gendiff.clock import now, timed
+from gendiff.diffusion import Diffusion
+from gendiff.errors import GendiffError, whole
+from gendiff.gan import Gan
+from gendiff.images import to_uint8
+from gendiff.noise import parse, resolve_labels
+from gendiff.studio.models import Studio
+from gendiff.weights import Card
+
+ANCHORS_MAX = 4
+FRAMES_MAX = 120  # each is a run of the diffusion model: 120 are about half a minute on a CPU
+SIDE_MAX = 8
+STEPS_MAX = 100
+_BATCH = {"cpu": 8, "cuda": 64}  # on a CPU larger batches gain nothing and the first picture waits
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a frame lies: u in [0, 1] of the way from seed a to seed b; position counts legs."""
+
+    a: int
+    b: int
+    u: float
+    position: float
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One family's latents (N, ...) on the way, float32.
+
+    weights: (N, 2), a walk's latents are weights[:, 0] z_a + weights[:, 1] z_b; None for a grid.
+    """
+
+    model: Gan | Diffusion
+    latents: Tensor
+    weights: np.ndarray | None = None
+
+    @property
+    def dim(self) -> int:
+        return self.latents[0].numel()
+
+    @cached_property
+    def norms(self) -> np.ndarray:
+        """|z| / sqrt(dim) of each latent, (N,): near 1 where samples of N(0, I) lie."""
+        return (self.latents.flatten(1).norm(dim=1) / math.sqrt(self.dim)).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same way in both families, with one class for all of it.
+
+    label: (1,), None where the models know no classes. class_name: its name, drawn_by: the seed
+    that drew it, None where a person chose. steps: of DDIM.
+    """
+
+    gan: Lane
+    diffusion: Lane
+    label: Tensor | None
+    class_name: str
+    drawn_by: int | None
+    steps: int
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A path through two to four seeds; `other` is the same walk on the other path."""
+
+    seeds: tuple[int, ...]
+    path: str
+    loop: bool
+    places: tuple[Place, ...]
+    pair: Pair
+    other: Pair
+
+
+@dataclass(frozen=True)
+class Grid:
+    """side x side points between four seeds: top left, top right, bottom left, bottom right."""
+
+    seeds: tuple[int, ...]
+    path: str
+    side: int
+    pair: Pair
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a model has done with items first..first + count - 1.
+
+    call: network calls of this batch so far. pictures: (count, H, W, C) uint8 once they are made,
+    else None. seconds: of work on all batches so far.
+    """
+
+    first: int
+    count: int
+    call: int
+    pictures: np.ndarray | None = None
+    seconds: float = 0.0
+
+
+def data_sets(studio: Studio) -> dict[str, tuple[Card, Card]]:
+    """The data sets that both families have learned: name -> (GAN, diffusion), cheapest first."""
+    found: dict[str, tuple[Card, Card]] = {}
+    for card in studio.cards("diffusion"):
+        gan = studio.partner(card.name, "gan")
+        if gan is not None and gan.classes == card.classes:
+            found.setdefault(card.data, (gan, card))
+    return found
+
+
+def anchors(text: str, exactly: int | None = None) -> tuple[int, ...]:
+    """The seeds of a walk (two to four) or a grid (exactly four) as a person writes them."""
+    seeds = tuple(parse(text, most=1000))
+    if exactly is not None and len(seeds) != exactly:
+        raise GendiffError(
+            f"A grid needs exactly {exactly} seeds, one for each corner; you gave {len(seeds)}."
+        )
+    if not 2 <= len(seeds) <= ANCHORS_MAX:
+        raise GendiffError(
+            f"A walk leads through 2 to {ANCHORS_MAX} seeds; you gave {len(seeds)}."
+        )
+    return seeds
+
+
+def walk(
+    studio: Studio,
+    data: str,
+    seeds: str,
+    *,
+    frames: int = 24,
+    path: str = "slerp",
+    loop: bool = False,
+    label: int | None = None,
+    steps: int = 20,
+) -> Walk:
+    """A walk, with latents but without pictures; see `gan_pictures` and `diffusion_pictures`.
+
+    Raises:
+        GendiffError: for any value out of range, or a data set that lacks one of the families.
+    """
+    stops = anchors(seeds)
+    frames = whole("Frames", frames, 2, FRAMES_MAX)
+    if path not in latent.PATHS:
+        raise GendiffError(f"There is no path {path!r}; choose slerp or lerp.")
+    places = _places(stops, frames, loop)
+    gan, diffusion = _models(studio, data)
+
+    def pair(path: str) -> Pair:
+        lanes = [_walk_lane(model, stops, places, path, loop) for model in (gan, diffusion)]
+        return _pair(lanes, stops, label, steps)
+
+    (other,) = latent.PATHS.keys() - {path}
+    return Walk(stops, path, loop, places, pair(path), pair(other))
+
+
+def grid(
+    studio: Studio,
+    data: str,
+    seeds: str,
+    *,
+    side: int = 6,
+    path: str = "slerp",
+    label: int | None = None,
+    steps: int = 20,
+) -> Grid:
+    """A grid, with latents but without pictures. Raises as `walk` does."""
+    corners = anchors(seeds, exactly=4)
+    side = whole("Pictures a side", side, 2, SIDE_MAX)
+    models = _models(studio, data)
+    lanes = [
+        Lane(model, latent.grid(model.latents(corners), side, side, path)) for model in models
+    ]
+    return Grid(corners, path, side, _pair(lanes, corners, label, steps))
+
+
+def gan_pictures(pair: Pair) -> Progress:
+    """All of the GAN's pictures at once."""
+    model, z = pair.gan.model, pair.gan.latents
+    start = now(model.device)
+    pictures = to_uint8(in_batches(model.decode, z, _expanded(pair.label, len(z))))
+    return Progress(0, len(z), 1, pictures, now(model.device) - start)
+
+
+def noise_pictures(pair: Pair) -> np.ndarray:
+    """Where the diffusion model starts: x_T as pictures (N, H, W, C) uint8, cut off at [-1, 1]."""
+    return to_uint8(pair.diffusion.latents)
+
+
+def diffusion_pictures(pair: Pair, batch: int | None = None) -> Iterator[Progress]:
+    """The diffusion model's pictures, batch by batch, with a sign of life after each network call.
+
+    What it makes is `Diffusion.decode`'s. Closing the iterator stops after the call that runs.
+
+    Raises:
+        GendiffError: the device's memory is too small for one picture.
+    """
+    model = pair.diffusion.model
+    batch = batch or batch_size(pair)
+    if model.device.type == "cuda":  # the first call compiles and chooses kernels: it is not timed
+        next(_one_batch(pair, 0, pair.diffusion.latents[:batch]))
+    for progress, seconds in timed(_batches(pair, batch), model.device):
+        yield replace(progress, seconds=seconds)
+
+
+def batch_size(pair: Pair) -> int:
+    """How many pictures the diffusion model makes at once where it is."""
+    return _BATCH.get(pair.diffusion.model.device.type, 8)
+
+
+def _batches(pair: Pair, batch: int) -> Iterator[Progress]:
+    x_T, first = pair.diffusion.latents, 0
+    while first < len(x_T):
+        try:
+            yield from _one_batch(pair, first, x_T[first : first + batch])
+        except torch.OutOfMemoryError as error:
+            if batch == 1:
+                raise GendiffError(
+                    "The device has too little free memory for one picture."
+                ) from error
+            batch //= 2
+            continue
+        first += batch
+
+
+def _one_batch(pair: Pair, first: int, x_T: Tensor) -> Iterator[Progress]:
+    """DDIM with eta 0 on a batch; its seeds do nothing, as nothing is drawn after x_T."""
+    count, model = len(x_T), pair.diffusion.model
+    labels = _expanded(pair.label, count)
+    for step in model.trajectory(range(count), steps=pair.steps, labels=labels, x_T=x_T):
+        done = step.index == step.total - 1
+        yield Progress(first, count, step.nfe, to_uint8(step.x_s) if done else None)
+
+
+def _places(seeds: tuple[int, ...], frames: int, loop: bool) -> tuple[Place, ...]:
+    """Where `latent.walk` puts its frames."""
+    stops = [*seeds, seeds[0]] if loop else seeds
+    legs, places = len(stops) - 1, []
+    for frame in range(frames):
+        position = frame * legs / (frames if loop else frames - 1)
+        leg = min(int(position), legs - 1)
+        places.append(Place(stops[leg], stops[leg + 1], position - leg, position))
+    return tuple(places)
+
+
+def _walk_lane(
+    model: Gan | Diffusion,
+    seeds: tuple[int, ...],
+    places: tuple[Place, ...],
+    path: str,
+    loop: bool,
+) -> Lane:
+    stops = model.latents(seeds)
+    of_seed = dict(zip(seeds, stops, strict=True))
+    weights = [_weights(of_seed[p.a], of_seed[p.b], p.u, path) for p in places]
+    return Lane(model, latent.walk(stops, len(places), path, loop), np.array(weights))
+
+
+def _weights(a: Tensor, b: Tensor, u: float, path: str) -> tuple[float, float]:
+    """(w_a, w_b) of the point w_a a + w_b b at u, as `latent.lerp` and `latent.slerp` have it."""
+    a, b = a.double(), b.double()
+    cosine = float((a * b).sum() / (a.norm() * b.norm()))
+    omega = math.acos(max(-1.0, min(1.0, cosine)))
+    if path == "lerp" or math.sin(omega) < 1e-6:
+        return 1 - u, u
+    return math.sin((1 - u) * omega) / math.sin(omega), math.sin(u * omega) / math.sin(omega)
+
+
+def _models(studio: Studio, data: str) -> tuple[Gan, Diffusion]:
+    known = data_sets(studio)
+    if data not in known:
+        names = ", ".join(known) or "none"
+        raise GendiffError(
+            f"No GAN and diffusion model share the data {str(data)[:40]!r}; choose from {names}."
+        )
+    gan, diffusion = known[data]
+    return studio.model(gan.name), studio.model(diffusion.name)
+
+
+def _pair(lanes: list[Lane], seeds: tuple[int, ...], label: int | None, steps: int) -> Pair:
+    gan, diffusion = lanes
+    model = diffusion.model
+    chosen = resolve_labels(label, seeds[:1], model.classes, model.device)
+    name = "" if chosen is None else model.card.classes[int(chosen)]
+    drawn_by = seeds[0] if label is None and name else None
+    return Pair(gan, diffusion, chosen, name, drawn_by, whole("DDIM steps", steps, 2, STEPS_MAX))
+
+
+def _expanded(label: Tensor | None, count: int) -> Tensor | None:
+    return None if label is None else label.expand(count)

@@ -1,0 +1,261 @@
+"""The Denoise tab: a diffusion model's run from noise to pictures, every step of it on show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from gendiff.errors import GendiffError
+from gendiff.noise import parse
+from gendiff.studio import Studio
+from gendiff.studio.denoising import (
+    EPS_SCALE,
+    PICTURES_MAX,
+    VARIANCES,
+    Denoising,
+    Moment,
+    Settings,
+    prepare,
+)
+from gendiff.ui import examples, formulas
+from gendiff.ui.exports import wire_exports
+from gendiff.ui.parts import (
+    ANY,
+    MODEL_WORK,
+    PRIVATE,
+    Page,
+    bounded,
+    choice_of,
+    class_index,
+    class_picker,
+    heading,
+    model_picker,
+    number_in,
+    status,
+)
+from gendiff.ui.player import Curve, Frame, Message, Pane, Player, Run, stopped, stream
+
+SAMPLERS = [
+    ("DDIM: deterministic, few steps", "ddim"),
+    ("DDPM: new noise in every step", "ddpm"),
+    ("Guess, then noise again", "renoise"),
+    ("DPM-Solver++ (2M): fewest steps", "dpmpp_2m"),
+    ("Heun: two calls a step", "heun"),
+]
+PRECISIONS = [("fastest here", "auto"), ("float32", "float32"), ("bfloat16", "bfloat16")]
+GUIDANCE_MAX = 10
+CACHED = "64mb"  # of runs that are played again for whoever asks for the same
+
+# ---- What is sent to the player ---------------------------------------------------------------
+
+
+def show(job: Denoising, note: str = "") -> tuple[Run, Iterator[Frame]]:
+    """A run as the player takes it, and its frames, computed as they are asked for."""
+    settings, count = job.settings, len(job.settings.seeds)
+    c, h, w = job.model.shape
+    every = settings.steps == job.model.schedule.T
+    titles = {
+        "x_t": "Input xₜ",
+        "eps": f"Noise ε ÷ {EPS_SCALE}",
+        "x0": "Guess x̂₀",
+        "x_s": "Output xₜ₋₁" if every else "Output xₛ",
+    }
+    ts, nats = job.log_snr()
+    levels = [job.levels[index] for index in job.shown]
+    frames = len(job.shown) + 1
+    notes = [note, f"{job.conditions}, batch {count}", _thinned(job)]
+    run = Run(
+        n=frames,
+        panes=[Pane(name, title, h, w, c, count) for name, title in titles.items()],
+        label=f"{job.model.card.title}: {count} picture{'s' * (count > 1)} out of noise",
+        curves=[Curve("log-SNR", nats, ts, "nats")],
+        axis=[levels[0], *levels],
+        axis_label="t",
+        code=formulas.ALGORITHMS[settings.sampler],
+        captions=job.captions(),
+        pick="zoom",
+        fps=min(24, max(4, frames / 6)),
+        strip=3,
+        noun="frame",
+        note="; ".join(filter(None, notes)),
+    )
+    return run, (_frame(job, moment) for moment in job.moments())
+
+
+def _thinned(job: Denoising) -> str:
+    shown, steps = len(job.shown), job.settings.steps
+    return f"{shown} of {steps} steps are shown" if shown < steps else ""
+
+
+def _frame(job: Denoising, moment: Moment) -> Frame:
+    settings, last = job.settings, moment.number == job.settings.steps
+    colour = "" if job.model.shape[0] == 1 else ", red"
+    lines = len(formulas.ALGORITHMS[settings.sampler])
+    line = formulas.UPDATE if moment.number else formulas.DRAW
+    return Frame(
+        moment.pictures,
+        facts={
+            "step": f"{moment.number} of {settings.steps}",
+            "t": moment.t,
+            "s": moment.s,
+            "beta_t": moment.beta_t,
+            "alpha_bar_t": moment.alpha_bar_t,
+            "sigma_t": moment.sigma_t,
+            "log_snr_t": moment.log_snr_t,
+            "nfe": moment.nfe,
+            "ms per step": 1000 * moment.seconds / max(moment.number, 1),
+            "time": f"{moment.seconds:.2f} s",
+        },
+        html=formulas.update(
+            settings.sampler, moment, f"Middle pixel{colour}, seed {settings.seeds[0]}"
+        ),
+        line=lines - 1 if last else line,
+    )
+
+
+def example(studio: Studio) -> Message:
+    """The run that the tab opens with."""
+    settings = Settings(studio.cards("diffusion")[0].name, tuple(range(4)))
+    job = prepare(studio, settings)
+    run, frames = show(job, f"Pre-computed example: {job.model.card.title}, seeds 0-3")
+    return run.whole(list(frames))
+
+
+# ---- The tab ----------------------------------------------------------------------------------
+
+
+def build(studio: Studio, page: Page) -> None:
+    """Components, handlers, wiring."""
+    heading(
+        "Denoise",
+        "Watch a network take noise away, step by step; then go through it with the arrow keys.",
+    )
+    with gr.Row():
+        with gr.Column(scale=3, elem_classes="rail"):
+            model = model_picker(studio, "diffusion")
+            with gr.Row():
+                label = class_picker(studio, model)
+                seeds = gr.Textbox("0-3", label="Seeds", max_length=200, min_width=110, scale=1)
+            sampler = gr.Dropdown(SAMPLERS, value="ddim", label="Sampler")
+            steps = gr.Slider(1, 1000, value=50, step=1, label="Steps")
+            with gr.Accordion("More settings", open=False):
+                guidance = gr.Slider(
+                    0,
+                    GUIDANCE_MAX,
+                    value=1,
+                    step=0.5,
+                    label="Guidance scale",
+                    info="1: none. Above: more typical of the class, twice the work.",
+                )
+                eta = gr.Slider(
+                    0,
+                    1,
+                    value=0,
+                    step=0.05,
+                    label="eta",
+                    info="DDIM only. 0: deterministic; 1: as random as DDPM.",
+                )
+                variance = gr.Radio(
+                    VARIANCES,
+                    value="posterior",
+                    label="Variance",
+                    info="DDPM only: how much new noise.",
+                )
+                precision = gr.Dropdown(PRECISIONS, value="auto", label="Precision")
+            with gr.Row(elem_classes="actions"):
+                run = gr.Button("Denoise", variant="primary", min_width=120, elem_id="denoise-run")
+                stop = gr.Button("Stop", min_width=80, elem_id="denoise-stop")
+            state = status()
+        with gr.Column(scale=9, elem_classes="stage"):
+            player = Player(
+                label="Denoising",
+                placeholder="Press Denoise to start.",
+                exports=["gif", "webp", "mp4"],
+                elem_id="denoise-player",
+            )
+
+    @bounded
+    def denoise(
+        model: str | None,
+        label: str | None,
+        seeds: str,
+        sampler: str,
+        steps: float | None,
+        guidance: float | None,
+        eta: float | None,
+        variance: str,
+        precision: str,
+    ) -> Iterator[tuple[Any, Any]]:
+        settings = read_settings(
+            model, label, seeds, sampler, steps, guidance, eta, variance, precision
+        )
+        job = prepare(studio, settings)
+        moving, frames = show(job)
+        for message in stream(moving, frames):
+            yield message, gr.skip()
+        yield gr.skip(), f"Done: {settings.steps} steps."
+
+    inputs = [model, label, seeds, sampler, steps, guidance, eta, variance, precision]
+    running = gr.on(
+        [run.click, seeds.submit],
+        gr.cache(denoise, max_size=32, max_memory=CACHED),
+        inputs,
+        [player, state],
+        show_progress="minimal",
+        show_progress_on=state,
+        **MODEL_WORK,
+        **PRIVATE,
+    )
+    stop.click(lambda: stopped(), None, player, cancels=[running], queue=False, **PRIVATE)
+    wire_exports(player, state, "denoise", panes=[3])
+    page.opens_with("denoise", lambda: examples.read("denoise"), [player])
+    page.keep(
+        "denoise",
+        model=(model, choice_of(*(card.name for card in studio.cards("diffusion")))),
+        label=(label, str),
+        seeds=(seeds, _seeds),
+        sampler=(sampler, choice_of(*(value for _, value in SAMPLERS))),
+        steps=(steps, number_in(1, 1000)),
+        guidance=(guidance, number_in(0, GUIDANCE_MAX, whole=False)),
+        eta=(eta, number_in(0, 1, whole=False)),
+        variance=(variance, choice_of(*VARIANCES)),
+        precision=(precision, choice_of(*(value for _, value in PRECISIONS))),
+    )
+
+
+def read_settings(
+    model: str | None,
+    label: str | None,
+    seeds: str,
+    sampler: str,
+    steps: float | None,
+    guidance: float | None,
+    eta: float | None,
+    variance: str,
+    precision: str,
+) -> Settings:
+    """What the components hold, as Settings; GendiffError for what is none."""
+    if not model:
+        raise GendiffError("There is no diffusion model here; add a checkpoint, then start again.")
+    for name, value in (("Steps", steps), ("Guidance scale", guidance), ("eta", eta)):
+        if value is None:
+            raise GendiffError(f"{name} is empty; give a number.")
+    return Settings(
+        model,
+        tuple(parse(seeds, most=PICTURES_MAX)),
+        class_index(label),
+        sampler,
+        steps,
+        guidance,
+        eta,
+        variance,
+        None if precision == "auto" else precision,
+    )
+
+
+def _seeds(text: str) -> str:
+    """A reader for the address."""
+    parse(text, most=PICTURES_MAX)
+    return text

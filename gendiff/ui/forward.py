@@ -1,0 +1,288 @@
+"""The Forward tab: a picture on its way to noise, and what a network still sees in it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import gradio as gr
+
+from gendiff.errors import GendiffError
+from gendiff.images import from_uint8
+from gendiff.noise import parse
+from gendiff.schedule import Schedule
+from gendiff.studio import Studio, noising
+from gendiff.studio.noising import PARAMETERS, T_MAX, Level
+from gendiff.ui import examples
+from gendiff.ui.exports import wire_exports
+from gendiff.ui.forward_runs import EXPLANATION, LABELS, SCHEDULES, gauge, trip
+from gendiff.ui.pad import is_of, pad, picture, shown, title
+from gendiff.ui.parts import (
+    PRIVATE,
+    Page,
+    bounded,
+    choice_of,
+    heading,
+    model_picker,
+    number_in,
+    status,
+)
+from gendiff.ui.player import Message, Player
+from gendiff.weights import Card
+
+# A queue of its own, one at a time: a second of work must not wait behind half a minute of it.
+QUICK_WORK = {"concurrency_id": "noising", "concurrency_limit": 1}
+PICTURE, KIND, SEED = 14, "cosine", "0"  # what stands there at first
+FIELDS = 3  # as many parameters as a schedule can have
+PRESETS = {
+    "Cosine, T = 1000": ("cosine", 1000),
+    "Linear, T = 200": ("linear", 200),
+    "Linear, T = 50": ("linear", 50),
+}
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The left side. picture is the number of a real one; empty, what is on the board counts."""
+
+    model: gr.Dropdown
+    board: gr.HTML
+    upload: gr.UploadButton
+    kind: gr.Dropdown
+    steps: gr.Slider
+    left: gr.HTML
+    presets: dict[str, gr.Button]
+    go: gr.Button
+    new: gr.Button
+    fields: list[gr.Number]
+    picture: gr.Number
+    seed: gr.Textbox
+    said: gr.Textbox
+
+
+def build(studio: Studio, page: Page) -> None:
+    """Components, handlers, wiring."""
+    heading(
+        "Forward: from a picture to noise",
+        "Each step fades the picture a little and adds a little Gaussian noise. Move along t to "
+        "see x<sub>t</sub>, and what a trained network makes of it in one call.",
+    )
+    with gr.Row():
+        with gr.Column(scale=3, elem_classes="rail"):
+            on = _controls(studio)
+        with gr.Column(scale=9, elem_classes="stage"):
+            player = Player(
+                label="A picture on its way to noise",
+                exports=("gif", "webp", "mp4"),
+                elem_id="forward-player",
+            )
+            with gr.Accordion("What is shown here", open=False):
+                gr.Markdown(EXPLANATION, elem_classes="note")
+    _wire(studio, on, player)
+    wire_exports(player, on.said, "forward", fps=20)
+    page.keep(
+        "forward",
+        model=(on.model, choice_of(*(card.name for card in studio.cards("diffusion")))),
+        picture=(on.picture, number_in(0, 255)),
+        schedule=(on.kind, choice_of(*PARAMETERS)),
+        T=(on.steps, number_in(1, T_MAX)),
+        **{
+            f"p{i + 1}": (field, number_in(-20, 20, whole=False))
+            for i, field in enumerate(on.fields)
+        },
+        seed=(on.seed, lambda text: str(parse(text, most=1)[0])),
+    )
+    page.opens_with("forward", lambda: examples.read("forward"), [player])
+
+
+def example(studio: Studio) -> Message:
+    """What stands there when the tab opens: what "Add noise" sends with the default settings."""
+    card = next(iter(studio.cards("diffusion")), None)
+    if card is None:
+        raise GendiffError("There is no diffusion model to make an example with.")
+    found, schedule = _levels(studio, card, PICTURE, "", KIND, T_MAX, _defaults(KIND), SEED)
+    note = f"Pre-computed: {card.title}, noise seed {SEED}. Press Add noise to run it now."
+    trained = studio.model(card.name).schedule
+    return trip(card, trained, found, schedule, title(studio, card, PICTURE), SEED, True, note)
+
+
+def _controls(studio: Studio) -> Controls:
+    model = model_picker(studio, "diffusion", "Data and network")
+    board = pad(studio, model.value, PICTURE, "forward-pad")
+    upload = gr.UploadButton(
+        "Upload a picture",
+        file_types=["image"],
+        type="binary",
+        size="sm",
+        elem_id="forward-upload",
+    )
+    kind = gr.Dropdown(SCHEDULES, value=KIND, label="Noise schedule", elem_id="forward-schedule")
+    steps = gr.Slider(
+        1, T_MAX, value=T_MAX, step=1, label="T, the number of steps", elem_id="forward-T"
+    )
+    style = files("gendiff.ui").joinpath("forward.css").read_text("utf-8")
+    left = gr.HTML(
+        _gauge(KIND, T_MAX, *_defaults(KIND)),
+        head=f"<style>{style}</style>",
+        elem_id="forward-gauge",
+    )
+    with gr.Row(elem_classes="fw-presets"):
+        presets = {text: gr.Button(text, size="sm", min_width=80) for text in PRESETS}
+    with gr.Row(elem_classes="actions"):
+        go = gr.Button("Add noise", variant="primary", min_width=100, elem_id="forward-run")
+        new = gr.Button("New noise", min_width=100, elem_id="forward-new")
+    with gr.Accordion("More settings", open=False):
+        with gr.Row(elem_classes="fw-parameters"):
+            fields = [
+                gr.Number(value, min_width=70, elem_id=f"forward-p{i + 1}", **_field(KIND, i))
+                for i, value in enumerate(_defaults(KIND))
+            ]
+        number = gr.Number(
+            PICTURE,
+            label="Real picture, 0 to 255 (empty: your own)",
+            precision=0,
+            elem_id="forward-picture",
+        )
+        seed = gr.Textbox(SEED, label="Seed of the noise", max_lines=1, elem_id="forward-seed")
+    return Controls(
+        model, board, upload, kind, steps, left, presets, go, new, fields, number, seed, status()
+    )
+
+
+def _wire(studio: Studio, on: Controls, player: Player) -> None:
+    play, update = _runners(studio)
+
+    @bounded
+    def show(name: str, which: float | None, sent: Any) -> list[Any]:
+        """The board follows the model and the number; a drawing of the same data stays."""
+        if which is None and is_of(studio.card(name), sent):
+            return [gr.skip(), gr.skip()]
+        value = shown(studio, name, int(which or 0))
+        return [value, value["index"]]
+
+    @bounded
+    def receive(name: str, file: bytes | None) -> list[Any]:
+        card = studio.card(name)
+        return [picture(card.data, noising.uploaded(file, card.shape), "Your upload"), None]
+
+    asked = [on.model, on.picture, on.board, on.kind, on.steps, *on.fields, on.seed]
+    busy = {"show_progress": "minimal", "show_progress_on": on.said, **PRIVATE}
+    quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
+    newest = {"trigger_mode": "always_last"}
+    on.go.click(play, asked, player, **busy, **QUICK_WORK)
+    fields = [field.submit for field in on.fields]
+    triggers = [on.model.input, on.steps.release, on.picture.submit, on.seed.submit, *fields]
+    gr.on(triggers, update, asked, player, **newest, **busy, **QUICK_WORK)
+
+    # What belongs together follows, whoever changed it: a person, a link, another setting.
+    seen = [on.board, on.picture]
+    gr.on(
+        [on.model.change, on.picture.change], show, [on.model, on.picture, on.board], seen, **quick
+    )
+    on.kind.change(
+        lambda kind: [gr.update(**_field(kind, i)) for i in range(FIELDS)],
+        on.kind,
+        on.fields,
+        **quick,
+    )
+    levels = [on.kind, on.steps, *on.fields]
+    gr.on([part.change for part in levels], _gauge, levels, on.left, **newest, **quick)
+
+    # A person's choices that fill in other settings before they run.
+    number = "(picture) => picture?.index ?? null"
+    followed = [
+        on.board.edit(None, on.board, on.picture, js=number, **PRIVATE),
+        on.kind.input(_defaults, on.kind, on.fields, **quick),
+        on.new.click(lambda: str(secrets.randbelow(10_000)), None, on.seed, **quick),
+        on.upload.upload(
+            receive,
+            [on.model, on.upload],
+            seen,
+            concurrency_id="upload",
+            concurrency_limit=1,
+            **busy,
+        ),
+    ]
+    for text, button in on.presets.items():
+        kind, T = PRESETS[text]
+        values = [kind, T, *_defaults(kind)]
+        followed.append(button.click(lambda values=values: values, None, levels, **quick))
+    for event in followed:
+        event.success(update, asked, player, **newest, **busy, **QUICK_WORK)
+
+
+# ---- Running --------------------------------------------------------------------------------
+
+
+def _runners(studio: Studio) -> tuple[Callable[..., Message], Callable[..., Message]]:
+    """The handlers of "Add noise", which plays, and of a setting, which keeps the place."""
+
+    @lru_cache(maxsize=16)  # a class asks for the same things
+    def levels(name: str, *asked: Any) -> tuple[list[Level], Schedule]:
+        return _levels(studio, studio.card(name), *asked)
+
+    def message(autoplay: bool, name: str, which: float | None, sent: Any, *rest: Any) -> Message:
+        kind, T, *fields, seed = rest
+        card = studio.card(name)
+        own = which is None and is_of(card, sent)
+        number = None if own else int(which or 0)
+        drawing = str(sent["pixels"]) if own else ""
+        found, schedule = levels(name, number, drawing, kind, T, tuple(fields), seed)
+        what = "your own picture" if own else title(studio, card, number)
+        trained = studio.model(name).schedule
+        return trip(card, trained, found, schedule, what, seed.strip(), autoplay)
+
+    @bounded
+    def play(*asked: Any) -> Message:
+        return message(True, *asked)
+
+    @bounded
+    def update(*asked: Any) -> Message:
+        return message(False, *asked)
+
+    return play, update
+
+
+def _levels(
+    studio: Studio,
+    card: Card,
+    number: int | None,
+    drawing: str,
+    kind: str,
+    T: float,
+    fields: tuple[float | None, ...],
+    seed: str,
+) -> tuple[list[Level], Schedule]:
+    """The work: real picture `number`, or the drawing where there is none, at all levels."""
+    schedule = noising.make_schedule(kind, T, fields)
+    if number is None:
+        x0 = noising.drawn({"pixels": drawing}, card.shape)
+    else:
+        x0 = from_uint8(noising.bundled(studio.real(card.data), number)[None])
+    return noising.forward(studio.model(card.name), x0, schedule, parse(seed, most=1)[0]), schedule
+
+
+# ---- Schedules ------------------------------------------------------------------------------
+
+
+def _defaults(kind: str) -> tuple[float | None, ...]:
+    values = [parameter.default for parameter in PARAMETERS[kind]]
+    return (*values, *[None] * (FIELDS - len(values)))
+
+
+def _field(kind: str, i: int) -> dict[str, Any]:
+    """How field i looks for that schedule: only those that it has are seen."""
+    own = PARAMETERS[kind]
+    return {"label": LABELS[own[i].name] if i < len(own) else "", "visible": i < len(own)}
+
+
+def _gauge(kind: str, T: float | None, *fields: float | None) -> str:
+    """The signal left at T; where the settings make no schedule, the sentence that says why."""
+    try:
+        return gauge(noising.make_schedule(kind, T, fields))
+    except GendiffError as error:
+        return gauge(None, str(error))

@@ -1,0 +1,302 @@
+"""The GAN tab: draw pictures, look at one of them, see whether D can tell them from real ones."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from gendiff.errors import GendiffError
+from gendiff.noise import parse
+from gendiff.studio import Studio, adversarial
+from gendiff.studio.adversarial import PICTURES_MAX, Ask, Picked, Sheet
+from gendiff.ui import examples, verdict
+from gendiff.ui.parts import (
+    ANY,
+    PRIVATE,
+    Page,
+    bounded,
+    choice_of,
+    class_index,
+    class_picker,
+    heading,
+    model_picker,
+    number_in,
+    status,
+)
+from gendiff.ui.player import Frame, Message, Pane, Player, Run
+
+# A queue of its own: G and D take some tenths of a second, and must not wait for half a minute
+# behind diffusion runs; one at a time, so that fifty visitors cannot crowd those out either.
+QUICK_WORK = {"concurrency_id": "gan", "concurrency_limit": 1}
+GENERATED, MIXED = "generated", "mixed"
+SEEDS = "0-23"
+CUT_LEAST, CUT_OFF = (
+    0.1,
+    3.0,
+)  # off at the slider's right end: |z| > 3 is 1 number in 370, nothing jumps
+CAPTIONED = 24  # up to this many pictures, each has room for its seed under it
+
+
+_LATEX = [
+    {"left": "$$", "right": "$$", "display": True},
+    {"left": "$", "right": "$", "display": False},
+]
+_EXPLANATION = r"""
+**Two networks, one game** (Goodfellow et al. 2014, arXiv:1406.2661). D is given real pictures $x$
+and generated ones $G(z)$, mixed, and learns to say for each how likely it is real; G learns to
+make D wrong:
+
+$$\min_G \max_D \; \mathbb{E}_x \log D(x) + \mathbb{E}_z \log(1 - D(G(z))),
+\qquad z \sim \mathcal{N}(0, I)$$
+
+Where G has learned the data's distribution, the best D says 1/2 everywhere and is right half of
+the time.
+
+**After the training only G is needed**: one network call makes a picture. D stays here as a
+witness: it knows the one generator that it was trained against, and measures no quality.
+
+**Seeds.** A seed fixes z, and z and the class fix the picture: seed 7 is the same picture for all.
+
+**Truncation** (Brock et al. 2019, arXiv:1809.11096) takes z from the middle of the normal
+distribution, where G has practised most. Pictures get cleaner and more alike.
+"""
+
+
+@dataclass(frozen=True)
+class Rail:
+    """The controls."""
+
+    mode: gr.Radio
+    model: gr.Dropdown
+    label: gr.Dropdown
+    seeds: gr.Textbox
+    count: gr.Number
+    cut: gr.Slider
+    go: gr.Button
+    new: gr.Button
+    said: gr.Textbox
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is shown: the grid and one picture of it, or the mix."""
+
+    generated: gr.Row
+    player: Player
+    detail: gr.HTML
+    mixed: gr.HTML
+
+
+def build(studio: Studio, page: Page) -> None:
+    """The tab's components and wiring, inside the open gr.Tab."""
+    heading(
+        "GAN: from noise to a picture in one call",
+        "A generator G turns noise z into a picture. A discriminator D judges it: real or fake?",
+    )
+    with gr.Row():
+        with gr.Column(scale=3, elem_classes="rail"):
+            rail = _rail(studio)
+        with gr.Column(scale=9, elem_classes="stage"):
+            stage = _stage()
+            with gr.Accordion("What happens here", open=False):
+                gr.Markdown(_EXPLANATION, latex_delimiters=_LATEX)
+    _wire(studio, rail, stage)
+
+    cards = studio.cards("gan")
+    classes = map(str, range(max((len(card.classes) for card in cards), default=0)))
+    page.keep(
+        "gan",
+        mode=(rail.mode, choice_of(GENERATED, MIXED)),
+        model=(rail.model, choice_of(*(card.name for card in cards))),
+        seeds=(rail.seeds, _readable_seeds),
+        label=(rail.label, choice_of(ANY, *classes)),
+        truncation=(rail.cut, number_in(CUT_LEAST, CUT_OFF, whole=False)),
+    )
+    page.opens_with("gan", _open_example, [stage.player, stage.detail])
+
+
+def _rail(studio: Studio) -> Rail:
+    views = [("Generated", GENERATED), ("Mixed with real", MIXED)]
+    mode = gr.Radio(views, value=GENERATED, label="View", show_label=False, elem_id="gan-mode")
+    model = model_picker(studio, "gan")
+    label = class_picker(studio, model)
+    with gr.Row():
+        seeds = gr.Textbox(
+            SEEDS, label="Seeds", max_lines=1, scale=3, min_width=120, elem_id="gan-seeds"
+        )
+        limits = {"minimum": 1, "maximum": PICTURES_MAX, "precision": 0}
+        count = gr.Number(
+            len(parse(SEEDS)),
+            label="How many",
+            scale=2,
+            min_width=96,
+            elem_id="gan-count",
+            **limits,
+        )
+    with gr.Accordion("More settings", open=False):
+        cut = gr.Slider(
+            CUT_LEAST,
+            CUT_OFF,
+            value=CUT_OFF,
+            step=0.1,
+            label="Truncation of z",
+            info="Keeps each number of z within ± this: more typical, less varied. 3 is off.",
+            elem_id="gan-truncation",
+        )
+    with gr.Row(elem_classes="actions"):
+        go = gr.Button("Generate", variant="primary", min_width=100, elem_id="gan-run")
+        new = gr.Button("New seeds", variant="secondary", min_width=100, elem_id="gan-new")
+    return Rail(mode, model, label, seeds, count, cut, go, new, status())
+
+
+def _stage() -> Stage:
+    with gr.Row(elem_id="gan-generated") as generated:
+        with gr.Column(scale=7, min_width=300):
+            player = Player(label="Generated pictures", elem_id="gan-player")
+        with gr.Column(scale=1, min_width=292):  # 256 pixels and the card's padding
+            detail = gr.HTML(elem_id="gan-detail", apply_default_css=False, head=verdict.style())
+    return Stage(
+        generated,
+        player,
+        detail,
+        gr.HTML(visible=False, elem_id="gan-mixed", apply_default_css=False),
+    )
+
+
+def _wire(studio: Studio, rail: Rail, stage: Stage) -> None:
+    shown = gr.State(_default(studio))  # what the player shows: the controls may have moved on
+
+    @bounded
+    def run(view: str, name: str, text: str, of: str, bound: float) -> list[Any]:
+        """The view that is asked for is filled and visible, the other one hidden."""
+        ask = _ask(studio, name, text, of, bound)
+        here, away, count = gr.update(visible=True), gr.update(visible=False), len(ask.seeds)
+        if view == MIXED:
+            mix = adversarial.mix(studio, ask)
+            html = verdict.mixture(mix, _conditions(studio, len(mix.pictures)))
+            return [
+                away,
+                gr.skip(),
+                gr.skip(),
+                gr.update(value=html, visible=True),
+                gr.skip(),
+                count,
+            ]
+        sheet = adversarial.draw(studio, ask)
+        message = grid(studio, sheet).whole([Frame([sheet.pictures])])
+        return [here, message, verdict.one_picture(sheet.picked(0)), away, ask, count]
+
+    @bounded
+    def pick(ask: Ask | None, event: gr.EventData) -> Any:
+        """A picture of the grid was chosen; its sheet is nearly always still kept."""
+        if ask is None:
+            return gr.skip()
+        return verdict.one_picture(adversarial.draw(studio, ask).picked(int(event.tile)))
+
+    asked = [rail.mode, rail.model, rail.seeds, rail.label, rail.cut]
+    results = [stage.generated, stage.player, stage.detail, stage.mixed, shown, rail.count]
+    options = {"show_progress": "minimal", "show_progress_on": rail.said, **QUICK_WORK, **PRIVATE}
+    quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
+    changed = [rail.mode.input, rail.model.input, rail.label.input, rail.cut.release]
+    triggers = [rail.go.click, rail.seeds.submit, *changed]
+    gr.on(triggers, run, asked, results, trigger_mode="always_last", **options)
+    stage.player.pick(pick, shown, stage.detail, **quick)
+    # The seeds say what is drawn. "How many" only rewrites them, and follows them after every run.
+    renewed = rail.new.click(_new_seeds, rail.count, rail.seeds, **quick)
+    recounted = rail.count.input(
+        bounded(_first_seeds),
+        [rail.seeds, rail.count],
+        rail.seeds,
+        trigger_mode="always_last",
+        **quick,
+    )
+    for event in (renewed, recounted):
+        event.success(run, asked, results, trigger_mode="always_last", **options)
+
+
+def example(studio: Studio) -> Message:
+    """What stands there when the tab opens: the message of a run with the default settings, and
+    under "picked" everything about its first picture."""
+    ask = _default(studio)
+    if ask is None:
+        raise GendiffError("There is no GAN to make an example of.")
+    sheet = adversarial.draw(studio, ask)
+    title = studio.card(ask.model).title
+    note = f"Pre-computed: {title}, seeds {SEEDS}. Press Generate to run it now."
+    message = grid(studio, sheet, note).whole([Frame([sheet.pictures])])
+    arrays = {"picture": sheet.pictures[0].tolist(), "z": sheet.z[0].tolist()}
+    return {**message, "picked": {**asdict(sheet.picked(0)), **arrays}}
+
+
+def _open_example() -> list[Any]:
+    message = dict(examples.read("gan"))
+    picked = dict(message.pop("picked"))
+    picture, z = np.asarray(picked.pop("picture"), np.uint8), np.asarray(picked.pop("z"))
+    return [message, verdict.one_picture(Picked(picture=picture, z=z, **picked))]
+
+
+def grid(studio: Studio, sheet: Sheet, note: str = "") -> Run:
+    """A sheet as a run of one frame; every picture carries its seed."""
+    count, height, width, channels = sheet.pictures.shape
+    pairs = zip(sheet.ask.seeds, sheet.names, strict=True)
+    always = count <= CAPTIONED
+    timing = f"G: {count} pictures in {1e3 * sheet.seconds:.0f} ms ({_conditions(studio, count)})"
+    return Run(
+        n=1,
+        panes=[Pane("x", "", height, width, channels, count)],
+        label=f"{count} pictures of {studio.card(sheet.ask.model).title}",
+        captions=[
+            f"seed {seed}" if always or not name else f"seed {seed}, {name}"
+            for seed, name in pairs
+        ],
+        caption_mode="always" if always else "hover",
+        noun="picture",
+        note=note or timing,
+    )
+
+
+def _conditions(studio: Studio, batch: int) -> str:
+    return f"{studio.conditions()}, batch {batch}, NFE 1"
+
+
+def _default(studio: Studio) -> Ask | None:
+    """What the controls ask for before anyone touches them; None where there is no GAN at all."""
+    cards = studio.cards("gan")
+    return Ask(cards[0].name, tuple(parse(SEEDS))) if cards else None
+
+
+def _ask(studio: Studio, name: str, text: str, of: str, bound: float | None) -> Ask:
+    """The controls' values as a question."""
+    label = class_index(of)
+    # When another model is picked, the class picker follows a moment later: a class that the new
+    # model does not have is "any", as the picker is about to say.
+    if label is not None and label >= len(studio.card(name).classes):
+        label = None
+    truncation = None if bound is None or bound >= CUT_OFF else float(bound)
+    return Ask(name, tuple(parse(text, PICTURES_MAX)), label, truncation)
+
+
+def _new_seeds(count: float | None) -> str:
+    """Another random range of seeds, as long as before."""
+    return _range(secrets.randbelow(10_000), int(count or len(parse(SEEDS))))
+
+
+def _first_seeds(text: str, count: float | None) -> Any:
+    """The range of that many seeds from the first one on; an empty box changes nothing."""
+    return _range(parse(text, PICTURES_MAX)[0], int(count)) if count else gr.skip()
+
+
+def _range(first: int, count: int) -> str:
+    if not 1 <= count <= PICTURES_MAX:
+        raise GendiffError(f"Ask for 1 to {PICTURES_MAX} pictures at once; got {count}.")
+    return str(first) if count == 1 else f"{first}-{first + count - 1}"
+
+
+def _readable_seeds(text: str) -> str:
+    """A reader for the address."""
+    parse(text, PICTURES_MAX)
+    return text.strip()

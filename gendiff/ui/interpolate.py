@@ -1,0 +1,235 @@
+"""The Interpolate tab: from seed to seed, by the GAN's z and by the diffusion model's x_T."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from gendiff.errors import GendiffError
+from gendiff.studio import Studio
+from gendiff.studio import walk as walks
+from gendiff.studio.walk import FRAMES_MAX, SIDE_MAX, STEPS_MAX
+from gendiff.ui import examples
+from gendiff.ui.exports import wire_exports
+from gendiff.ui.parts import (
+    ANY,
+    MODEL_WORK,
+    PRIVATE,
+    Page,
+    bounded,
+    choice_of,
+    class_index,
+    heading,
+    number_in,
+    status,
+)
+from gendiff.ui.player import Message, Player, stopped
+from gendiff.ui.walk_runs import FPS, Update, stream_grid, stream_walk, whole_walk
+
+TAB = "interpolate"
+SEEDS, FRAMES, SIDE, STEPS = "3, 12, 25", 24, 6, 20
+CORNERS = (3, 12, 25, 40)
+
+WHY = f"""
+**Why slerp.** A draw from N(0, I) in *d* dimensions has a norm close to √*d*: all samples lie on
+a thin shell. The straight line (*lerp*) between two of them cuts through the inside, where the
+network has seen nothing; half way its norm is only √(*d* / 2), which is 0.71 √*d*. *Slerp* follows
+the shell (Shoemake 1985; White 2016, arXiv:1609.04468). The chart shows the norms: the GAN's z has
+few dimensions, so its shell is thicker than that of x<sub>T</sub>.
+
+**Why both can do it.** The GAN's generator turns z into a picture. So does the diffusion model
+with x<sub>T</sub> if its sampler draws nothing on the way: deterministic DDIM (Song et al. 2021,
+arXiv:2010.02502). The GAN pays one network call for a picture, DDIM one for each of its steps.
+
+**What to look for.** Where the picture changes little by little, and where it jumps. The GAN was
+trained to spread its pictures over z; the diffusion model was only trained to remove noise, and
+which picture belongs to which x<sub>T</sub> came out of that by itself.
+
+**Limits.** Two to four seeds. 2 to {FRAMES_MAX} frames: each is a diffusion run of its own, and
+{FRAMES_MAX} of them keep a processor core busy for up to a minute. Grids up to {SIDE_MAX} x
+{SIDE_MAX} for the same reason. One class for the whole way; "any" takes the first seed's.
+"""
+
+
+def build(studio: Studio, page: Page) -> None:
+    """The tab's components, handlers and wiring, inside the open gr.Tab."""
+    sets = walks.data_sets(studio)
+    titles = [(_title(gan.title), name) for name, (gan, _) in sets.items()]
+    first = next(iter(sets), None)
+
+    heading(
+        "Interpolate",
+        "Walk from seed to seed: through the GAN's z, and through the diffusion model's "
+        "x<sub>T</sub>.",
+    )
+    with gr.Row():
+        with gr.Column(scale=3, elem_classes="rail"):
+            data = gr.Dropdown(titles, value=first, label="Pictures")
+            view = gr.Radio(
+                [("Walk", "walk"), ("Grid", "grid")], value="walk", label="View", show_label=False
+            )
+            seeds = gr.Textbox(SEEDS, label="Seeds: two to four", max_length=200)
+            path = gr.Radio(
+                [("slerp (arc)", "slerp"), ("lerp (line)", "lerp")],
+                value="slerp",
+                label="Path",
+            )
+            frames = gr.Slider(2, FRAMES_MAX, FRAMES, step=1, label="Frames")
+            side = gr.Slider(2, SIDE_MAX, SIDE, step=1, label="Pictures a side", visible=False)
+            with gr.Accordion("More settings", open=False):
+                label = gr.Dropdown(
+                    _classes(studio, first), value=ANY, label="Class", allow_custom_value=True
+                )  # see parts.class_picker
+                loop = gr.Checkbox(True, label="Loop back to the first seed")
+                steps = gr.Slider(
+                    2,
+                    STEPS_MAX,
+                    STEPS,
+                    step=1,
+                    label="DDIM steps",
+                    info="Calls a diffusion frame.",
+                )
+                shuffle = gr.Button("New seeds", size="sm")
+            with gr.Row(elem_classes="actions"):
+                go = gr.Button("Walk", variant="primary", elem_id=f"{TAB}-run", min_width=90)
+                stop = gr.Button("Stop", elem_id=f"{TAB}-stop", min_width=90)
+            line = status()
+        with gr.Column(scale=9, elem_classes="stage"):
+            player = Player(label="Interpolation", exports=("gif", "webp", "mp4", "png"))
+            gr.Markdown(
+                "The same seed is not the same noise in both: z and x<sub>T</sub> differ in size, "
+                "so the two walks show other pictures. Compare how they move, not where they are.",
+                elem_classes="note",
+            )
+            with gr.Accordion("Why slerp, and what to look for", open=False):
+                gr.Markdown(WHY)
+
+    @bounded
+    def run(
+        data: str,
+        view: str,
+        seeds: str,
+        frames: float,
+        side: float,
+        path: str,
+        loop: bool,
+        label: str,
+        steps: float,
+    ) -> Iterator[Update]:
+        """Messages for the player and lines for the status, until all is made."""
+        options = {"path": path, "label": class_index(label), "steps": steps}
+        try:
+            if view == "grid":
+                made = walks.grid(studio, data, seeds, side=side, **options)
+                yield from stream_grid(made, studio.conditions())
+            else:
+                made = walks.walk(studio, data, seeds, frames=frames, loop=loop, **options)
+                yield from stream_walk(made, studio.conditions())
+        except GendiffError:
+            yield stopped("An error stopped this run."), ""
+            raise
+
+    @bounded
+    def follow_data(data: str, chosen: str) -> Any:
+        """The data set's classes; the chosen one stays if it is there."""
+        options = _classes(studio, data)
+        return gr.update(
+            choices=options, value=chosen if chosen in dict(options).values() else ANY
+        )
+
+    quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
+    view.change(_follow_view, [view, seeds], [frames, side, loop, go, seeds], **quick)
+    data.change(follow_data, [data, label], label, **quick)
+    shuffle.click(_new_seeds, view, seeds, **quick)
+    settings = [data, view, seeds, frames, side, path, loop, label, steps]
+    event = gr.on(
+        [go.click, seeds.submit],
+        gr.cache(run, max_size=32, max_memory="48mb"),
+        settings,
+        [player, line],
+        show_progress="minimal",
+        show_progress_on=line,
+        **MODEL_WORK,
+        **PRIVATE,
+    )
+    stop.click(
+        lambda: (stopped("Stopped."), "Stopped."),
+        None,
+        [player, line],
+        cancels=[event],
+        queue=False,
+        **PRIVATE,
+    )
+    wire_exports(player, line, TAB, fps=FPS, hold=0)
+    page.keep(
+        TAB,
+        data=(data, choice_of(*sets)),
+        view=(view, choice_of("walk", "grid")),
+        seeds=(seeds, _readable_seeds),
+        frames=(frames, number_in(2, FRAMES_MAX)),
+        side=(side, number_in(2, SIDE_MAX)),
+        path=(path, choice_of("slerp", "lerp")),
+        loop=(loop, lambda text: choice_of("true", "false")(text) == "true"),
+        label=(label, lambda text: text if text == ANY else str(number_in(0, 999)(text))),
+        steps=(steps, number_in(2, STEPS_MAX)),
+    )
+    page.opens_with(TAB, lambda: examples.read(TAB), [player])
+
+
+def example(studio: Studio) -> Message:
+    """What stands in the tab when it opens: the default walk, as a live run would send it."""
+    data = next(iter(walks.data_sets(studio)))
+    walk = walks.walk(studio, data, SEEDS, frames=FRAMES, loop=True, steps=STEPS)
+    gan, diffusion = walks.data_sets(studio)[data]
+    return whole_walk(walk, f"Pre-computed: {gan.name}, {diffusion.name}; {studio.conditions()}")
+
+
+# ---- Choices --------------------------------------------------------------------------------
+
+
+def _follow_view(view: str, seeds: str) -> list[Any]:
+    """The settings that belong to the view; a grid gets the corners that it lacks."""
+    grid = view == "grid"
+    return [
+        gr.update(visible=not grid),
+        gr.update(visible=grid),
+        gr.update(visible=not grid),
+        gr.update(value="Make the grid" if grid else "Walk"),
+        gr.update(
+            label="Seeds: four corners" if grid else "Seeds: two to four",
+            value=_four(seeds) if grid else seeds,
+        ),
+    ]
+
+
+def _four(text: str) -> str:
+    """The seeds and as many default corners as are lacking; what cannot be read stays."""
+    try:
+        seeds = list(walks.anchors(text))
+    except GendiffError:
+        return text
+    spare = [seed for seed in CORNERS if seed not in seeds]
+    return text if len(seeds) == 4 else ", ".join(map(str, [*seeds, *spare][:4]))
+
+
+def _new_seeds(view: str) -> str:
+    """Three seeds for a walk, four for a grid."""
+    return ", ".join(map(str, random.sample(range(1000), 4 if view == "grid" else 3)))
+
+
+def _title(card_title: str) -> str:
+    """What a card's title, such as "Cartoon cats, GAN", says about the data."""
+    return card_title.rsplit(",", 1)[0]
+
+
+def _classes(studio: Studio, data: str | None) -> list[tuple[str, str]]:
+    names = walks.data_sets(studio)[data][0].classes if data else ()
+    return [("any (the first seed draws it)", ANY), *((n, str(i)) for i, n in enumerate(names))]
+
+
+def _readable_seeds(text: str) -> str:
+    walks.anchors(text)
+    return text
