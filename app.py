@@ -8,5 +8,6 @@ demo = build(studio)
 
 if __name__ == "__main__":
     studio.share_cores()
+    launch(demo, prevent_thread_lock=True)  # the page first; the models load behind it
     studio.preload()
-    launch(demo)
+    demo.block_thread()

@@ -155,13 +155,21 @@ def app(arguments: argparse.Namespace) -> None:
     from gendiff.ui import build, launch
 
     studio = Studio(device=arguments.device, dtype=arguments.dtype)
-    demo = build(studio)
     studio.share_cores()
-    studio.preload()
+    demo = build(studio)
     try:
-        launch(demo, server_name=arguments.host, server_port=arguments.port, share=arguments.share)
+        launch(
+            demo,
+            server_name=arguments.host,
+            server_port=arguments.port,
+            share=arguments.share,
+            prevent_thread_lock=True,  # returns once the page is there; the models load after that
+        )
     except OSError as error:  # gradio's word for a port or an address that cannot be had
-        raise GendiffError(f"The app cannot be served there ({error}).") from error
+        reason = str(error).split(". ")[0].rstrip(".")
+        raise GendiffError(f"The app cannot be served there: {reason}.") from error
+    studio.preload()
+    demo.block_thread()
 
 
 def _threads(count: int | None) -> None:

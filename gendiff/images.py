@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 from collections.abc import Iterable
 from fractions import Fraction
 
@@ -96,7 +97,7 @@ def open_picture(data: bytes, shape: tuple[int, int, int]) -> Tensor:
         raise GendiffError(
             "This file is not a picture that can be read; try PNG or JPEG."
         ) from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error) as error:
         raise GendiffError("The picture is damaged; try another one.") from error
     image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
     if image.mode == "RGBA":

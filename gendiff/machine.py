@@ -87,7 +87,7 @@ def peak_mb(device: torch.device) -> float | None:
     return None if peak is None else int(peak) / 1024
 
 
-def startup(app: bool = True, patience: float = 60.0) -> Startup:
+def startup(app: bool = True, patience: float = 120.0) -> Startup:
     """Fresh processes: one that imports gendiff, one that starts app.py if that file is there.
 
     Raises:

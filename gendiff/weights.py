@@ -204,9 +204,8 @@ def load(
     folder = _find(where)
     card = Card.read(folder)
     tensors = _read(folder / WEIGHTS, card)
-    with torch.device("meta"):  # takes no memory, however large the configuration says it is
-        _check(build(card), tensors, card.name)
     nets = build(card)
+    _check(nets, tensors, card.name)
     for part, net in nets.items():
         net.load_state_dict(_own(tensors, part))
         net.requires_grad_(False).eval()

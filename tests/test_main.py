@@ -174,31 +174,34 @@ def test_help(command, capsys):
 
 @pytest.fixture
 def pages(monkeypatch):
-    """A stand-in for gendiff.ui that serves nothing and keeps what it was given."""
-    seen = SimpleNamespace()
+    """A stand-in for gendiff.ui that serves nothing and notes, in order, what is done."""
+    seen = SimpleNamespace(done=[], block_thread=lambda: seen.done.append("served"))
     ui = ModuleType("gendiff.ui")
-    ui.build = lambda studio: studio
-    ui.launch = lambda demo, **options: vars(seen).update(demo=demo, options=options)
+    ui.build = lambda studio: vars(seen).update(studio=studio) or seen
+    ui.launch = lambda demo, **options: demo.done.append(options)
     monkeypatch.setitem(sys.modules, "gendiff.ui", ui)
-    for name in ("share_cores", "preload"):
-        monkeypatch.setattr(Studio, name, lambda self: None)
+    monkeypatch.setattr(Studio, "share_cores", lambda self: None)
+    monkeypatch.setattr(Studio, "preload", lambda self: seen.done.append("models"))
     return seen
 
 
-def test_app_hands_its_options_on(pages, capsys):
+def test_app_hands_its_options_on_and_loads_models_once_the_page_is_there(pages, capsys):
     flags = ("--port", 7999, "--share", "--device", "cpu", "--dtype", "bfloat16")
     assert run(capsys, "app", *flags)[0] == 0
-    assert pages.options == {"server_name": "127.0.0.1", "server_port": 7999, "share": True}
-    assert (pages.demo.device.type, pages.demo.dtype) == ("cpu", torch.bfloat16)
+    options = {"server_name": "127.0.0.1", "server_port": 7999, "share": True}
+    assert pages.done == [{**options, "prevent_thread_lock": True}, "models", "served"]
+    assert (pages.studio.device.type, pages.studio.dtype) == ("cpu", torch.bfloat16)
 
 
 def test_app_on_a_port_that_is_taken(pages, capsys, monkeypatch):
     def launch(*_, **__):
-        raise OSError("Cannot find empty port in range: 7999-7999.")
+        raise OSError("Cannot find empty port in range: 7999-7999. You can specify another.")
 
     monkeypatch.setattr(sys.modules["gendiff.ui"], "launch", launch)
     code, _, err = run(capsys, "app", "--port", 7999)
-    assert code == 2 and "7999" in err and len(err.splitlines()) == 1
+    assert code == 2 and len(err.splitlines()) == 1
+    assert err.endswith("there: Cannot find empty port in range: 7999-7999.\n")
+    assert pages.done == []  # a thread that loads models would abort a process that ends
 
 
 def test_app_without_gradio(capsys, monkeypatch):

@@ -333,13 +333,13 @@ def test_every_message_is_kept_and_named_on_its_way_out():
     store, run = RunStore(), a_run(1)
     player = Player(store=store)
     whole = run.whole([Frame(panes(0))])
-    first, again = player.postprocess(whole), player.postprocess(whole)
+    first, again = (json.loads(player.postprocess(whole)) for _ in range(2))
     assert {k: v for k, v in first.items() if k != "id"} == whole
     assert first["id"] != again["id"]
     assert "id" not in whole
+    assert json.loads(player.postprocess(stopped()))["state"] == "stopped"
     assert indices([store.refill(run.run)]) == [0]
     assert player.postprocess(None) is None
-    player.postprocess(stopped())
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from gendiff.errors import GendiffError
+from gendiff.errors import GendiffError, whole
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class DcganConfig:
     """Sizes that both networks share.
 
     Attributes:
-        size: pixels per side, a power of two from 8 up.
+        size: pixels per side, a power of two from 8 to 512.
         channels: 1 (grey) or 3.
         latent: dimension of z.
         width: channels of the layer nearest the picture; doubled at each halving of the side.
@@ -43,16 +43,21 @@ class DcganConfig:
     logits: int = 1
 
     def __post_init__(self) -> None:
-        if self.size < 8 or self.size & (self.size - 1):
+        if not 8 <= self.size <= 512 or self.size & (self.size - 1):
             raise GendiffError(
-                f"A DCGAN's size must be a power of two from 8 up; got {self.size}."
+                f"A DCGAN's size must be a power of two from 8 to 512; got {self.size}."
             )
+        for name, lowest in _LOWEST.items():
+            whole(f"A DCGAN's {name}", getattr(self, name), lowest, 4096)
 
     @property
     def widths(self) -> list[int]:
         """Channels of the feature maps from 4x4 upwards."""
         halvings = self.size.bit_length() - 3  # size -> 4
         return [self.width * 2**i for i in reversed(range(halvings))]
+
+
+_LOWEST = {"channels": 1, "latent": 1, "width": 1, "classes": 0, "embedding": 1, "logits": 1}
 
 
 class Generator(nn.Module):

@@ -106,7 +106,7 @@ class Mixed:
         return max(0.0, 0.5 - reach), min(1.0, 0.5 + reach)
 
 
-@lru_cache(maxsize=32)  # at most 25 MB: 64 pictures of 64x64 and their z are 0.8 MB
+@lru_cache(maxsize=96)  # at most 80 MB: 64 pictures of 64x64 and their z are 0.8 MB
 def draw(studio: Studio, ask: Ask) -> Sheet:
     """G's pictures of `ask`, and D's verdicts on them as shown, with 8 bits.
 

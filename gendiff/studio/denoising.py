@@ -1,8 +1,4 @@
-"""A diffusion run as the Denoise tab shows it: every step's pictures, numbers, and the sum that it is.
-
-A sampler's step is x_s = sum of weight x quantity; `terms` writes that sum out from the schedule alone,
-so that what stands on the page can be checked against what the sampler did.
-"""
+"""A diffusion run as the Denoise tab shows it: pictures and numbers of every step."""
 
 from __future__ import annotations
 
@@ -22,20 +18,22 @@ from gendiff.images import to_uint8
 from gendiff.sample import Step, times
 from gendiff.schedule import Schedule
 from gendiff.studio.models import Studio
+from gendiff.studio.sums import Term, terms
 
 PICTURES_MAX = 16
 SHOWN_MAX = 200  # transitions that are shown; of a longer run, this many evenly spaced ones
 BYTES_MAX = 24_000_000  # of pictures in one run: half a minute of a 10 Mbit/s line
 VARIANCES = ("posterior", "beta")
-EPS_SCALE = (
-    3  # eps ~ N(0, 1) is shown divided by this: 0.3 % of it is beyond [-1, 1] instead of 32 %
-)
+EPS_SCALE = 3  # eps ~ N(0, 1) is shown divided by this: cuts 0.3 % of it instead of 32 %
 CURVE_POINTS = 121
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person chooses; `label` None lets each seed draw its class, `dtype` None is the fastest."""
+    """What a person chooses.
+
+    label: None lets each seed draw its class. dtype: None is what is fast on this machine.
+    """
 
     model: str
     seeds: tuple[int, ...]
@@ -49,26 +47,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Term:
-    """One summand of an update.
-
-    quantity: x_t, x0 (the guess), x0_before (that of the step before), eps, z (fresh noise), or the
-    velocities v_t and v_s. value: the quantity, a tensor or the number at one pixel.
-    """
-
-    quantity: str
-    weight: float
-    value: Tensor | float
-
-
-@dataclass(frozen=True)
 class Moment:
     """What is on show after `number` transitions; number 0 is the draw of x_T, before any of them.
 
     Attributes:
         t, s: the last transition's levels; s = t = T for the draw.
         pictures: x_t, eps / EPS_SCALE, x0 and x_s, each (B, H, W, C) uint8.
-        beta_t, alpha_bar_t, sigma_t, log_snr_t: at t; sigma_t is the fresh noise's standard deviation.
+        beta_t, alpha_bar_t, sigma_t, log_snr_t: at t; sigma_t is the standard deviation of the
+            noise that the step adds.
         terms, pixel: the update at the middle pixel of the first picture (its first channel); the
             products of the terms add up to `pixel`, x_s there.
         nfe: network calls per picture so far. seconds: of model work so far.
@@ -93,7 +79,8 @@ class Denoising:
     """A checked run that has not begun. Made by `prepare`.
 
     Attributes:
-        levels: t of each transition, and then 0. shown: the transitions (from 0) that become moments.
+        levels: t of each transition, and then 0.
+        shown: the transitions (counted from 0) that become moments.
         labels: each picture's class, None for a model without classes.
     """
 
@@ -187,64 +174,6 @@ def prepare(studio: Studio, settings: Settings) -> Denoising:
 def spread(total: int, most: int) -> list[int]:
     """At most `most` (2 or more) of 0..total - 1, evenly spaced; the first and the last always."""
     return sorted({round(i) for i in np.linspace(0, total - 1, min(total, most)).tolist()})
-
-
-def terms(
-    sampler: str, schedule: Schedule, step: Step, before: Step | None = None
-) -> tuple[Term, ...]:
-    """A step's x_s as a sum of weight x quantity; see the samplers for the equations.
-
-    Args:
-        sampler: its name, a key of gendiff.sample.SAMPLERS.
-        step, before: the step, and the one before it (dpmpp_2m needs it).
-    """
-    alpha_bar_t, alpha_bar_s = (float(schedule.alpha_bars[level]) for level in (step.t, step.s))
-    a_t, b_t = math.sqrt(alpha_bar_t), math.sqrt(1 - alpha_bar_t)
-    a_s, b_s = math.sqrt(alpha_bar_s), math.sqrt(1 - alpha_bar_s)
-    if sampler == "ddpm":
-        alpha = alpha_bar_t / alpha_bar_s
-        guess = Term("x0", a_s * (1 - alpha) / b_t**2, step.x0)
-        stay = Term("x_t", math.sqrt(alpha) * b_s**2 / b_t**2, step.x_t)
-        return guess, stay, _fresh(step)
-    if sampler == "ddim":
-        guess = Term("x0", a_s, step.x0)
-        direction = Term("eps", math.sqrt(max(b_s**2 - step.std**2, 0.0)), step.eps)
-        return (guess, direction, _fresh(step)) if step.std > 0 else (guess, direction)
-    if sampler == "renoise":
-        return Term("x0", a_s, step.x0), _fresh(step)
-    if sampler == "dpmpp_2m":
-        if step.s == 0:
-            return Term("x_t", 0.0, step.x_t), Term("x0", 1.0, step.x0)
-        h, ratio = _half_log_snr(schedule, step.s) - _half_log_snr(schedule, step.t), 0.0
-        if before is not None:
-            ratio = h / 2 / (_half_log_snr(schedule, step.t) - _half_log_snr(schedule, before.t))
-        weight = -a_s * math.expm1(-h)
-        stay, guess = Term("x_t", b_s / b_t, step.x_t), Term("x0", weight * (1 + ratio), step.x0)
-        if before is None:
-            return stay, guess
-        return stay, guess, Term("x0_before", -weight * ratio, before.x0)
-    if sampler == "heun":
-        if step.s == 0:
-            return (Term("x0", 1.0, step.x0),)
-        turn = math.atan2(b_s, a_s) - math.atan2(b_t, a_t)
-        here = a_t * step.eps - b_t * step.x0
-        there = (step.x_s - step.x_t) * (2 / turn) - here  # what the second call said
-        return (
-            Term("x_t", 1.0, step.x_t),
-            Term("v_t", turn / 2, here),
-            Term("v_s", turn / 2, there),
-        )
-    raise GendiffError(f"There is no formula for the sampler {sampler!r}.")
-
-
-def _fresh(step: Step) -> Term:
-    """sigma z; z is what was drawn, 0 where none was."""
-    z = (step.x_s - step.mean) / step.std if step.std > 0 else step.mean * 0
-    return Term("z", step.std, z)
-
-
-def _half_log_snr(schedule: Schedule, t: int) -> float:
-    return float(schedule.log_snr(t)) / 2
 
 
 def _trajectory(model: Diffusion, settings: Settings) -> Iterator[Step]:

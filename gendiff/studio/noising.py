@@ -2,8 +2,8 @@
 
 x_t is made in two ways, from noise of its own each:
 
-    closed form     x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps       one draw for all t
-    chain           x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps_t           a draw for each t
+    closed form     x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps      one draw for all t
+    chain           x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps_t          a draw for each t
 
 Both are draws of q(x_t | x_0) (Ho et al. 2020, arXiv:2006.11239, Eq. 2 and 4): what they add to
 sqrt(alpha_bar_t) x_0 has mean 0 and variance 1 - alpha_bar_t. A network guesses x_0 from x_t in
@@ -148,7 +148,7 @@ def make_schedule(name: str, T: float | None, values: Sequence[float | None]) ->
         raise GendiffError(
             f"There is no schedule {str(name)[:40]!r}; choose one of {', '.join(PARAMETERS)}."
         )
-    if T is None or T != T or int(T) != T or not 1 <= T <= T_MAX:
+    if T is None or not 1 <= T <= T_MAX or int(T) != T:
         raise GendiffError(
             f"T, the number of steps, is a whole number from 1 to {T_MAX:,}; got {T}."
         )
@@ -256,7 +256,7 @@ def shelf(real: Real, count: int = 16) -> list[int]:
 def bundled(real: Real, index: float | None) -> np.ndarray:
     """One bundled picture, (H, W, C) uint8; GendiffError if there is none of that number."""
     last = len(real.pictures) - 1
-    if index is None or int(index) != index or not 0 <= index <= last:
+    if index is None or not 0 <= index <= last or int(index) != index:
         raise GendiffError(f"The real pictures are numbered 0 to {last}; got {index}.")
     return real.pictures[int(index)]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
@@ -45,7 +46,7 @@ SAMPLERS = [
     ("Heun: two calls a step", "heun"),
 ]
 PRECISIONS = [("fastest here", "auto"), ("float32", "float32"), ("bfloat16", "bfloat16")]
-GUIDANCE_MAX = 10
+SEEDS, STEPS_MAX, GUIDANCE_MAX = "0-3", 1000, 10
 CACHED = "64mb"  # of runs that are played again for whoever asks for the same
 
 # ---- What is sent to the player ---------------------------------------------------------------
@@ -117,9 +118,10 @@ def _frame(job: Denoising, moment: Moment) -> Frame:
 
 def example(studio: Studio) -> Message:
     """The run that the tab opens with."""
-    settings = Settings(studio.cards("diffusion")[0].name, tuple(range(4)))
-    job = prepare(studio, settings)
-    run, frames = show(job, f"Pre-computed example: {job.model.card.title}, seeds 0-3")
+    card = next(iter(studio.cards("diffusion")), None)
+    chosen = read_settings(card and card.name, ANY, SEEDS, "ddim", 50, 1, 0, "posterior", "auto")
+    job = prepare(studio, chosen)
+    run, frames = show(job, f"Pre-computed: {job.model.card.title}, seeds {SEEDS}")
     return run.whole(list(frames))
 
 
@@ -134,45 +136,16 @@ def build(studio: Studio, page: Page) -> None:
     )
     with gr.Row():
         with gr.Column(scale=3, elem_classes="rail"):
-            model = model_picker(studio, "diffusion")
-            with gr.Row():
-                label = class_picker(studio, model)
-                seeds = gr.Textbox("0-3", label="Seeds", max_length=200, min_width=110, scale=1)
-            sampler = gr.Dropdown(SAMPLERS, value="ddim", label="Sampler")
-            steps = gr.Slider(1, 1000, value=50, step=1, label="Steps")
-            with gr.Accordion("More settings", open=False):
-                guidance = gr.Slider(
-                    0,
-                    GUIDANCE_MAX,
-                    value=1,
-                    step=0.5,
-                    label="Guidance scale",
-                    info="1: none. Above: more typical of the class, twice the work.",
-                )
-                eta = gr.Slider(
-                    0,
-                    1,
-                    value=0,
-                    step=0.05,
-                    label="eta",
-                    info="DDIM only. 0: deterministic; 1: as random as DDPM.",
-                )
-                variance = gr.Radio(
-                    VARIANCES,
-                    value="posterior",
-                    label="Variance",
-                    info="DDPM only: how much new noise.",
-                )
-                precision = gr.Dropdown(PRECISIONS, value="auto", label="Precision")
+            controls = _controls(studio)
             with gr.Row(elem_classes="actions"):
                 run = gr.Button("Denoise", variant="primary", min_width=120, elem_id="denoise-run")
                 stop = gr.Button("Stop", min_width=80, elem_id="denoise-stop")
-            state = status()
+            line = status()
         with gr.Column(scale=9, elem_classes="stage"):
             player = Player(
                 label="Denoising",
                 placeholder="Press Denoise to start.",
-                exports=["gif", "webp", "mp4"],
+                exports=("gif", "webp", "mp4", "png"),
                 elem_id="denoise-player",
             )
 
@@ -188,41 +161,92 @@ def build(studio: Studio, page: Page) -> None:
         variance: str,
         precision: str,
     ) -> Iterator[tuple[Any, Any]]:
-        settings = read_settings(
+        chosen = read_settings(
             model, label, seeds, sampler, steps, guidance, eta, variance, precision
         )
-        job = prepare(studio, settings)
-        moving, frames = show(job)
+        moving, frames = show(prepare(studio, chosen))
         for message in stream(moving, frames):
             yield message, gr.skip()
-        yield gr.skip(), f"Done: {settings.steps} steps."
+        yield gr.skip(), f"Done: {chosen.steps} step{'s' * (chosen.steps > 1)}."
 
-    inputs = [model, label, seeds, sampler, steps, guidance, eta, variance, precision]
     running = gr.on(
-        [run.click, seeds.submit],
+        [run.click, controls["seeds"].submit],
         gr.cache(denoise, max_size=32, max_memory=CACHED),
-        inputs,
-        [player, state],
+        list(controls.values()),
+        [player, line],
         show_progress="minimal",
-        show_progress_on=state,
+        show_progress_on=line,
         **MODEL_WORK,
         **PRIVATE,
     )
-    stop.click(lambda: stopped(), None, player, cancels=[running], queue=False, **PRIVATE)
-    wire_exports(player, state, "denoise", panes=[3])
+    stop.click(stopped, None, player, cancels=[running], queue=False, **PRIVATE)
+    wire_exports(player, line, "denoise", panes=[3])
     page.opens_with("denoise", lambda: examples.read("denoise"), [player])
-    page.keep(
-        "denoise",
-        model=(model, choice_of(*(card.name for card in studio.cards("diffusion")))),
-        label=(label, str),
-        seeds=(seeds, _seeds),
-        sampler=(sampler, choice_of(*(value for _, value in SAMPLERS))),
-        steps=(steps, number_in(1, 1000)),
-        guidance=(guidance, number_in(0, GUIDANCE_MAX, whole=False)),
-        eta=(eta, number_in(0, 1, whole=False)),
-        variance=(variance, choice_of(*VARIANCES)),
-        precision=(precision, choice_of(*(value for _, value in PRECISIONS))),
-    )
+    readers = _readers(studio)
+    page.keep("denoise", **{name: (part, readers[name]) for name, part in controls.items()})
+
+
+def _controls(studio: Studio) -> dict[str, gr.components.Component]:
+    """The left side, in the order that read_settings takes."""
+    model = model_picker(studio, "diffusion")
+    with gr.Row():
+        label = class_picker(studio, model)
+        seeds = gr.Textbox(
+            SEEDS, label="Seeds", max_length=200, min_width=110, elem_id="denoise-seeds"
+        )
+    sampler = gr.Dropdown(SAMPLERS, value="ddim", label="Sampler")
+    steps = gr.Slider(1, STEPS_MAX, value=50, step=1, label="Steps")
+    with gr.Accordion("More settings", open=False):
+        every = gr.Button(f"All {STEPS_MAX} steps", size="sm", elem_id="denoise-every")
+        every.click(None, None, steps, js=f"() => {STEPS_MAX}", **PRIVATE)
+        guidance = gr.Slider(
+            0,
+            GUIDANCE_MAX,
+            value=1,
+            step=0.5,
+            label="Guidance scale",
+            info="1: none. Above: more typical of the class, twice the work.",
+        )
+        eta = gr.Slider(
+            0,
+            1,
+            value=0,
+            step=0.05,
+            label="eta",
+            info="DDIM only. 0: deterministic; 1: as random as DDPM.",
+        )
+        variance = gr.Radio(
+            VARIANCES, value="posterior", label="Variance", info="DDPM only: how much new noise."
+        )
+        precision = gr.Dropdown(PRECISIONS, value="auto", label="Precision")
+    return {
+        "model": model,
+        "label": label,
+        "seeds": seeds,
+        "sampler": sampler,
+        "steps": steps,
+        "guidance": guidance,
+        "eta": eta,
+        "variance": variance,
+        "precision": precision,
+    }
+
+
+def _readers(studio: Studio) -> dict[str, Callable[[str], Any]]:
+    """What the address may say about each control."""
+    cards = studio.cards("diffusion")
+    classes = max((len(card.classes) for card in cards), default=0)
+    return {
+        "model": choice_of(*(card.name for card in cards)),
+        "label": choice_of(ANY, *map(str, range(classes))),
+        "seeds": _seeds,
+        "sampler": choice_of(*(value for _, value in SAMPLERS)),
+        "steps": number_in(1, STEPS_MAX),
+        "guidance": number_in(0, GUIDANCE_MAX, whole=False),
+        "eta": number_in(0, 1, whole=False),
+        "variance": choice_of(*VARIANCES),
+        "precision": choice_of(*(value for _, value in PRECISIONS)),
+    }
 
 
 def read_settings(
@@ -240,14 +264,14 @@ def read_settings(
     if not model:
         raise GendiffError("There is no diffusion model here; add a checkpoint, then start again.")
     for name, value in (("Steps", steps), ("Guidance scale", guidance), ("eta", eta)):
-        if value is None:
-            raise GendiffError(f"{name} is empty; give a number.")
+        if value is None or not math.isfinite(value):
+            raise GendiffError(f"{name} is no number; give one.")
     return Settings(
         model,
         tuple(parse(seeds, most=PICTURES_MAX)),
         class_index(label),
         sampler,
-        steps,
+        int(steps) if steps == int(steps) else steps,
         guidance,
         eta,
         variance,

@@ -41,7 +41,7 @@ def read(tab: str) -> Message:
 
 
 def write(tab: str, message: Message) -> int:
-    """Keep a tab's example, atomically; returns its size. The same message gives the same bytes."""
+    """Keep a tab's example, atomically, and return its size. One message gives one file."""
     text = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     data = gzip.compress(text.encode(), mtime=0)
     if len(data) > BYTES_MAX:

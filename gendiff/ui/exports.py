@@ -100,7 +100,8 @@ def sheet(
 _SAVE = """async (file) => {
   if (!file) return null;
   const blob = await (await fetch(file.url)).blob();
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: file.name });
+  const link = document.createElement("a");
+  Object.assign(link, { href: URL.createObjectURL(blob), download: file.name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   return null;

@@ -1,4 +1,4 @@
-"""The samplers as a student reads them: pseudo-code, and a step's update with its numbers in it."""
+"""The samplers as a student reads them: pseudo-code, and a step's update with its numbers."""
 
 from __future__ import annotations
 
@@ -24,15 +24,22 @@ ALGORITHMS: dict[str, tuple[str, ...]] = {
 }
 # Where the algorithm and its symbols come from; said under the formula.
 SOURCES: dict[str, str] = {
-    "ddpm": "DDPM, Ho et al. 2020, Algorithm 2 with the mean of Eq. 7; β = 1 − ᾱ_t/ᾱ_s is the noise of the "
-    "whole jump from s to t, and α = 1 − β.",
-    "ddim": "DDIM, Song et al. 2021, Eq. 12: guess the picture, then go back to the next level with the same noise.",
-    "renoise": "Guess the picture, then noise the guess again, with new noise, to the next lower level.",
-    "dpmpp_2m": "DPM-Solver++ (2M), Lu et al. 2022: a = √ᾱ, b = √(1−ᾱ), h = ½ (log-SNR_s − log-SNR_t), "
-    "r = h / (2 h of the step before); x̂₀′ is the guess of the step before.",
-    "heun": "Heun's rule on the probability-flow ODE, after Karras et al. 2022: v = √ᾱ ε − √(1−ᾱ) x̂₀; v_s is a second "
-    "network call at the end of the step, Δ the change of the angle atan(√(1−ᾱ) / √ᾱ).",
+    "ddpm": "DDPM, Ho et al. 2020: Algorithm 2, with the mean of Eq. 7. β = 1 − ᾱₜ/ᾱₛ is the "
+    "noise of the whole jump from s to t, α = 1 − β.",
+    "ddim": "DDIM, Song et al. 2021, Eq. 12: guess the picture, then go back to the next level "
+    "with the same noise.",
+    "renoise": "Guess the picture, then noise the guess again, with new noise, to the next level.",
+    "dpmpp_2m": "DPM-Solver++ (2M), Lu et al. 2022: a = √ᾱ, b = √(1−ᾱ), "
+    "h = ½ (log-SNRₛ − log-SNRₜ), r = h / (2 h of the step before, 0 at first); "
+    "x̂₀′ is the guess of the step before.",
+    "heun": "Heun's rule on the probability-flow ODE, after Karras et al. 2022: "
+    "v = √ᾱ ε − √(1−ᾱ) x̂₀; vₛ is a second network call at the end of the step, "
+    "Δ the change of the angle atan(√(1−ᾱ) / √ᾱ).",
 }
+_DRAWN = (
+    "Pure noise: every pixel is drawn on its own, and the seed decides the draw. "
+    "The first step comes next."
+)
 
 
 def _mi(text: str) -> str:
@@ -69,29 +76,30 @@ _QUANTITIES = {
     "v_t": _sub(_mi("v"), "t"),
     "v_s": _sub(_mi("v"), "s"),
 }
-_SPAN = f"{_sub(_mi('a'), 's')}<mo>(</mo>{_minus(_ONE, '<msup><mi>e</mi><mrow><mo>−</mo><mi>h</mi></mrow></msup>')}<mo>)</mo>"
+_DECAY = "<msup><mi>e</mi><mrow><mo>−</mo><mi>h</mi></mrow></msup>"
+_SPAN = f"{_sub(_mi('a'), 's')}<mo>(</mo>{_minus(_ONE, _DECAY)}<mo>)</mo>"
 _HALF = _frac("<mi>Δ</mi>", "<mn>2</mn>")
-# (sampler, quantity) -> its weight in letters. The sign of x0_before's weight is the minus between the terms.
+_NORMAL = "<mo>∼</mo><mi>N</mi><mo>(</mo><mn>0</mn><mo>,</mo><mi>I</mi><mo>)</mo>"
+# For each kind of step, each quantity's weight in letters; that of x0_before without its minus.
 _WEIGHTS = {
-    ("ddpm", "x0"): _frac(_A_S + _BETA, _REST_T),
-    ("ddpm", "x_t"): _frac(
-        _root(_mi("α")) + "<mo>(</mo>" + _REST_S + "<mo>)</mo>",
-        _REST_T,
-    ),
-    ("ddpm", "z"): _SIGMA,
-    ("ddim", "x0"): _A_S,
-    ("ddim", "eps"): _root(_REST_S),
-    ("ddim with noise", "eps"): _root(
-        _minus(_ONE, _BAR_S, f"<msup><mrow>{_SIGMA}</mrow><mn>2</mn></msup>")
-    ),
-    ("ddim", "z"): _SIGMA,
-    ("renoise", "x0"): _A_S,
-    ("renoise", "z"): _root(_REST_S),
-    ("dpmpp_2m", "x_t"): _frac(_sub(_mi("b"), "s"), _sub(_mi("b"), "t")),
-    ("dpmpp_2m", "x0"): f"{_SPAN}<mo>(</mo>{_ONE}<mo>+</mo>{_mi('r')}<mo>)</mo>",
-    ("dpmpp_2m", "x0_before"): f"{_SPAN}{_mi('r')}",
-    ("heun", "v_t"): _HALF,
-    ("heun", "v_s"): _HALF,
+    "ddpm": {
+        "x0": _frac(_A_S + _BETA, _REST_T),
+        "x_t": _frac(f"{_root(_mi('α'))}<mo>(</mo>{_REST_S}<mo>)</mo>", _REST_T),
+        "z": _SIGMA,
+    },
+    "ddim": {"x0": _A_S, "eps": _root(_REST_S)},
+    "ddim with noise": {
+        "x0": _A_S,
+        "eps": _root(_minus(_ONE, _BAR_S, f"<msup><mrow>{_SIGMA}</mrow><mn>2</mn></msup>")),
+        "z": _SIGMA,
+    },
+    "renoise": {"x0": _A_S, "z": _root(_REST_S)},
+    "dpmpp_2m": {
+        "x_t": _frac(_sub(_mi("b"), "s"), _sub(_mi("b"), "t")),
+        "x0": f"{_SPAN}<mo>(</mo>{_ONE}<mo>+</mo>{_mi('r')}<mo>)</mo>",
+        "x0_before": f"{_SPAN}{_mi('r')}",
+    },
+    "heun": {"x_t": "", "v_t": _HALF, "v_s": _HALF, "x0": ""},
 }
 
 
@@ -110,44 +118,27 @@ def update(sampler: str, moment: Moment, pixel: str) -> str:
     pixel: which pixel the last row is about, for example "middle pixel of seed 7".
     """
     if not moment.terms:
-        return (
-            f"<p>{_math(_sub(_mi('x'), 'T') + '<mo>∼</mo><mi>N</mi><mo>(</mo><mn>0</mn><mo>,</mo><mi>I</mi><mo>)</mo>')} "
-            "Pure noise: every pixel is drawn on its own, and the seed decides the draw. The next frame "
-            "is the first step.</p>"
-        )
-    kind = sampler
-    if sampler == "ddim" and moment.sigma_t > 0:
-        kind = "ddim with noise"
+        return f"<p>{_math(_sub(_mi('x'), 'T') + _NORMAL)} {_DRAWN}</p>"
+    noisy = sampler == "ddim" and moment.sigma_t > 0
+    kind = _WEIGHTS["ddim with noise" if noisy else sampler]
     letters, weights, products = [], [], []
     for term in moment.terms:
-        name = _QUANTITIES[term.quantity]
-        minus = term.quantity == "x0_before"
-        letters.append(
-            (
-                minus,
-                _math(
-                    _WEIGHTS.get((kind, term.quantity), _WEIGHTS.get((sampler, term.quantity), ""))
-                    + name
-                ),
-            )
-        )
-        weights.append((term.weight < 0, f"{number(abs(term.weight))} {_math(name)}"))
-        sign = "−" if term.weight < 0 else ""
-        products.append((False, f"({sign}{number(abs(term.weight))} · {number(term.value)})"))
-    left = _math(_X_S)
+        name, size = _QUANTITIES[term.quantity], number(abs(term.weight))
+        letters.append((term.quantity == "x0_before", _math(kind[term.quantity] + name)))
+        weights.append((term.weight < 0, f"{size} {_math(name)}"))
+        products.append((term.weight < 0, f"({size} · {number(term.value)})"))
     rows = (
-        ("Update", left, letters),
-        ("This step", left, weights),
+        ("Update", _math(_X_S), letters),
+        ("This step", _math(_X_S), weights),
         (pixel, f"<b>{number(moment.pixel)}</b>", products),
     )
-    body = "".join(
-        f"<tr><th>{name}</th>{_sum(result, parts)}</tr>" for name, result, parts in rows
-    )
-    return f'<table class="gd-sum"><tbody>{body}</tbody></table><p class="note">{SOURCES[sampler]}</p>'
+    cells = (f"<tr><th>{name}</th>{_sum(left, parts)}</tr>" for name, left, parts in rows)
+    table = f'<table class="gd-sum"><tbody>{"".join(cells)}</tbody></table>'
+    return f'{table}<p class="note">{SOURCES[sampler]}</p>'
 
 
-def _sum(result: str, parts: Sequence[tuple[bool, str]]) -> str:
-    cells = [f"<td>{result}</td><td>=</td>"]
+def _sum(left: str, parts: Sequence[tuple[bool, str]]) -> str:
+    cells = [f"<td>{left}</td><td>=</td>"]
     for index, (minus, text) in enumerate(parts):
         if index or minus:
             cells.append(f"<td>{'−' if minus else '+'}</td>")

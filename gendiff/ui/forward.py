@@ -94,7 +94,7 @@ def build(studio: Studio, page: Page) -> None:
             f"p{i + 1}": (field, number_in(-20, 20, whole=False))
             for i, field in enumerate(on.fields)
         },
-        seed=(on.seed, lambda text: str(parse(text, most=1)[0])),
+        seed=(on.seed, lambda text: str(_seed(text))),
     )
     page.opens_with("forward", lambda: examples.read("forward"), [player])
 
@@ -157,7 +157,7 @@ def _wire(studio: Studio, on: Controls, player: Player) -> None:
     play, update = _runners(studio)
 
     @bounded
-    def show(name: str, which: float | None, sent: Any) -> list[Any]:
+    def follow(name: str, which: float | None, sent: Any) -> list[Any]:
         """The board follows the model and the number; a drawing of the same data stays."""
         if which is None and is_of(studio.card(name), sent):
             return [gr.skip(), gr.skip()]
@@ -181,7 +181,11 @@ def _wire(studio: Studio, on: Controls, player: Player) -> None:
     # What belongs together follows, whoever changed it: a person, a link, another setting.
     seen = [on.board, on.picture]
     gr.on(
-        [on.model.change, on.picture.change], show, [on.model, on.picture, on.board], seen, **quick
+        [on.model.change, on.picture.change],
+        follow,
+        [on.model, on.picture, on.board],
+        seen,
+        **quick,
     )
     on.kind.change(
         lambda kind: [gr.update(**_field(kind, i)) for i in range(FIELDS)],
@@ -263,7 +267,14 @@ def _levels(
         x0 = noising.drawn({"pixels": drawing}, card.shape)
     else:
         x0 = from_uint8(noising.bundled(studio.real(card.data), number)[None])
-    return noising.forward(studio.model(card.name), x0, schedule, parse(seed, most=1)[0]), schedule
+    return noising.forward(studio.model(card.name), x0, schedule, _seed(seed)), schedule
+
+
+def _seed(text: str) -> int:
+    seeds = parse(text)
+    if len(seeds) > 1:
+        raise GendiffError(f"The noise is one draw, so it has one seed; got {len(seeds)}.")
+    return seeds[0]
 
 
 # ---- Schedules ------------------------------------------------------------------------------

@@ -201,7 +201,9 @@ def _wire(studio: Studio, rail: Rail, stage: Stage) -> None:
     results = [stage.generated, stage.player, stage.detail, stage.mixed, shown, rail.count]
     options = {"show_progress": "minimal", "show_progress_on": rail.said, **QUICK_WORK, **PRIVATE}
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
-    changed = [rail.mode.input, rail.model.input, rail.label.input, rail.cut.release]
+    # input, not release: arrow keys and typed numbers count, too. While a slider is dragged, only
+    # the last position waits ("always_last").
+    changed = [rail.mode.input, rail.model.input, rail.label.input, rail.cut.input]
     triggers = [rail.go.click, rail.seeds.submit, *changed]
     gr.on(triggers, run, asked, results, trigger_mode="always_last", **options)
     stage.player.pick(pick, shown, stage.detail, **quick)

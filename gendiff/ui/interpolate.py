@@ -128,7 +128,7 @@ def build(studio: Studio, page: Page) -> None:
             else:
                 made = walks.walk(studio, data, seeds, frames=frames, loop=loop, **options)
                 yield from stream_walk(made, studio.conditions())
-        except GendiffError:
+        except Exception:  # whatever it is, the player must not wait for more
             yield stopped("An error stopped this run."), ""
             raise
 
@@ -136,9 +136,9 @@ def build(studio: Studio, page: Page) -> None:
     def follow_data(data: str, chosen: str) -> Any:
         """The data set's classes; the chosen one stays if it is there."""
         options = _classes(studio, data)
-        return gr.update(
-            choices=options, value=chosen if chosen in dict(options).values() else ANY
-        )
+        if chosen in dict(options).values():
+            return gr.update(choices=options)  # no value: a link's own may be on its way
+        return gr.update(choices=options, value=ANY)
 
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
     view.change(_follow_view, [view, seeds], [frames, side, loop, go, seeds], **quick)

@@ -60,15 +60,16 @@ def class_picker(studio: Studio, model: gr.Dropdown, label: str = "Class") -> gr
         names = studio.card(name).classes if name else ()
         return [("any class", ANY), *((n, str(i)) for i, n in enumerate(names))]
 
-    # A link may name a class of another model than the one that is picked when the page loads: gradio
-    # would refuse it as no choice before `follow` could offer that model's classes.
+    # A link may name a class that only its own model has: gradio would refuse it as no choice
+    # before `follow` could offer that model's classes.
     picker = gr.Dropdown(choices(model.value), value=ANY, label=label, allow_custom_value=True)
 
     @bounded
     def follow(name: str, chosen: str) -> dict[str, Any]:
         options = choices(name)
-        keeps = chosen in [value for _, value in options]
-        return gr.update(choices=options, value=chosen if keeps else ANY)
+        if chosen in [value for _, value in options]:
+            return gr.update(choices=options)  # no value: a link's own may be on its way
+        return gr.update(choices=options, value=ANY)
 
     model.change(follow, [model, picker], picker, **_QUICK)
     return picker
@@ -138,7 +139,10 @@ class Page:
             return [gr.Tabs(selected=tab) if tab in self.settings else gr.skip(), *updates]
 
         components = [component for _, _, component, _ in flat]
-        ready = demo.load(read, None, [tabs, *components], **_QUICK)
+        # Queued, unlike the other quick events: gradio shows a warning only from the queue.
+        ready = demo.load(
+            read, None, [tabs, *components], show_progress="hidden", concurrency_limit=None, **PRIVATE
+        )
         first = next(iter(self.settings))
         for tab, (example, outputs) in self._examples.items():
             self._show_when_opened(demo, tab, example, outputs, opened, opens_first=tab == first)
@@ -219,5 +223,11 @@ def heading(title: str, text: str) -> None:
 def status() -> gr.Textbox:
     """One line that says what is going on; the queue position is shown on it."""
     return gr.Textbox(
-        show_label=False, container=False, interactive=False, max_lines=1, elem_classes="status", placeholder="Ready."
+        label="Status",
+        show_label=False,
+        container=False,
+        interactive=False,
+        max_lines=1,
+        elem_classes="status",
+        placeholder="Ready.",
     )

@@ -1,5 +1,5 @@
 // Browser side of the player (player.py). gradio runs this once for each player, with
-//   element  where to build          props    props.value is the server's last message
+//   element  where to build          props    props.value: the server's last message, JSON
 //   watch    calls back on a message  server   server.refill({run, from}) answers what is lacking
 //   trigger  sends an event to Python: "settle", "pick", "export"
 // The messages are described in runs.py. Frames stay here as raw bytes; nothing but refill asks
@@ -359,7 +359,7 @@ function play() {
 
 function tick(now) {
   if (S.mode !== "playing" || !root.isConnected) return;
-  const rate = (S.start.fps * speed) / 1000, last = S.prefix - 1;
+  const rate = ((S.start.fps ?? clamp(S.n / 6, 4, 60)) * speed) / 1000, last = S.prefix - 1;
   let steps = Math.floor((now - clock) * rate);
   clock += steps / rate;
   if (now - clock > 1000) [clock, steps] = [now, 1]; // the page was in the background
@@ -477,7 +477,7 @@ function onKey(event) {
   if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || !S.prefix) return;
   const focus = document.activeElement, { key } = event;
   // With the focus nowhere, keys go to a player only if it is the one in view.
-  const alone = () => [...document.querySelectorAll(".gd")].filter(inView).join() === [root].join() && inView(root);
+  const alone = () => inView(root) && [...document.querySelectorAll(".gd")].filter(inView).length === 1;
   if (!root.contains(focus) && !(focus === document.body && alone())) return;
   if (focus.matches(".gd-speed, .gd-menu *") && key !== "Escape") return;
   if (focus.matches("button") && key === " ") return; // it presses the button
@@ -523,6 +523,7 @@ function offer(text, data) {
 offer("This picture (PNG)", { act: "png" });
 for (const format of props.exports ?? []) offer(FORMATS[format] ?? format, { act: "save", format });
 
-watch("value", () => receive(props.value));
-receive(props.value);
+const hear = () => props.value && receive(JSON.parse(props.value));
+watch("value", hear);
+hear();
 refresh();

@@ -7,6 +7,7 @@ player.css) keeps the frames and plays, scrubs and steps through them without a 
 from __future__ import annotations
 
 import base64
+import json
 import math
 import secrets
 import threading
@@ -202,13 +203,18 @@ class Player(gr.HTML, metaclass=_WithoutStub):
             exports=self.exports,
         )
 
-    def postprocess(self, value: Message | None) -> Message | None:
+    def postprocess(self, value: Message | None) -> str | None:
         """Every message on its way to a browser is kept for players that miss it, and named: the
-        browser tells an example that was clicked twice from a message that gradio repeats."""
+        browser tells an example that was clicked twice from a message that gradio repeats.
+
+        It travels as text. gradio 6.31 sends the difference to the message before, and gets it
+        wrong for lists in lists that shrink (`gradio.utils.diff` shifts indices once per level):
+        frames would land in each other's place.
+        """
         if value is None:
             return None
         self._store.add(value)
-        return {**value, "id": secrets.token_hex(4)}
+        return json.dumps({**value, "id": secrets.token_hex(4)}, allow_nan=False)
 
     def preprocess(self, payload: Any) -> None:
         """A player is an output; what a browser sends back as its value is not looked at."""
@@ -226,10 +232,10 @@ class Player(gr.HTML, metaclass=_WithoutStub):
         return self._store.refill(run, first)
 
     def api_info(self) -> dict[str, Any]:
-        return {"type": "object", "description": "a message of gendiff.ui.runs"}
+        return {"type": "string", "description": "a message of gendiff.ui.runs, as JSON"}
 
-    def example_payload(self) -> Message:
-        return idle()
+    def example_payload(self) -> str:
+        return json.dumps(idle())
 
     def example_value(self) -> Message:
         return idle()

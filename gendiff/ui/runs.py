@@ -85,7 +85,8 @@ class Run:
     axis, named axis_label (None: its index). captions: one for each picture of a grid. pick:
     "zoom" shows a picked picture alone, "mark" outlines it (None: zoom where n > 1). autoplay:
     a run that arrives at once is played; else it waits at the frame that was on screen. strip:
-    the pane of the thumbnails (None: no thumbnails). noun: what one frame is called.
+    the pane of the thumbnails (None: no thumbnails). fps: frames a second (None: so many that the
+    run takes about six seconds). noun: what one frame is called.
     Raises ValueError where the parts contradict each other.
     """
 
@@ -100,7 +101,7 @@ class Run:
     captions: Sequence[str] = ()
     caption_mode: Literal["hover", "always"] = "hover"
     pick: Literal["zoom", "mark"] | None = None
-    fps: float = 12
+    fps: float | None = None
     loop: bool = False
     autoplay: bool = True
     strip: int | None = 0

@@ -111,6 +111,21 @@ def test_how_many_and_new_seeds_write_the_seeds(page, app):
     wait_for_seeds(tab, f"seed {first}", 9)
 
 
+def test_truncation_answers_to_the_keyboard(page, app):
+    tab = page(f"{app}?tab=gan&seeds=0-3")
+    wait_for_seeds(tab, "seed 0", 4)
+    length = tab.locator("#gan-detail .vd-small")
+    before = length.text_content()
+    tab.get_by_role("button", name="More settings").click()
+    tab.locator("#gan-truncation input[type=range]").focus()
+    tab.keyboard.press("Home")
+    tab.wait_for_function(
+        "before => document.querySelector('#gan-detail .vd-small').textContent !== before",
+        arg=before,
+    )
+    tab.locator("#gan-detail .vd-small", has_text="|z| = 0.").wait_for()  # 0.1 sqrt(100) at most
+
+
 def test_the_mix_hides_the_truth_until_it_is_asked_for(page, app):
     tab = page(app)
     seeds_shown(tab)
