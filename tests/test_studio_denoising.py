@@ -1,10 +1,10 @@
-"""The runs of the Denoise tab: the sums, the moments, what is shown of a long run, and stopping."""
+"""The runs of the Denoise tab: sums, moments, what is shown of a long run, and stopping."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -165,7 +165,7 @@ def test_moments_are_the_samplers_steps(studio):
 
 def test_each_output_is_the_next_input(studio):
     _, *moments = prepare(studio, Settings(NAME, SEEDS, steps=5)).moments()
-    for one, following in zip(moments, moments[1:]):
+    for one, following in pairwise(moments):
         assert one.s == following.t
         assert np.array_equal(one.pictures[3], following.pictures[0])
     assert moments[-1].s == 0
@@ -178,7 +178,7 @@ def test_spread_keeps_both_ends_and_is_even(total, most):
     kept = spread(total, most)
     assert kept[0] == 0 and kept[-1] == total - 1
     assert len(kept) == min(total, most)
-    gaps = {b - a for a, b in zip(kept, kept[1:])}
+    gaps = {b - a for a, b in pairwise(kept)}
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 

@@ -42,7 +42,7 @@ def wire_exports(
     def export(event: gr.EventData) -> dict[str, str]:
         asked = event._data if isinstance(event._data, dict) else {}
         form, chosen = asked.get("format"), asked.get("tile")
-        if form not in KINDS:
+        if not isinstance(form, str) or form not in KINDS:
             raise GendiffError(f"An export is one of {', '.join(KINDS)}; choose one of these.")
         run = shared_store().pictures(str(asked.get("run")))
         if not run:
