@@ -147,7 +147,7 @@ def test_the_formula_says_which_pixel(studio):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_player_draws_all_of_the_formulas_markup(handler, sampler):
-    script = files("gendiff.ui").joinpath("beside.js").read_text("utf-8")
+    script = files("gendiff.ui").joinpath("drawing.js").read_text("utf-8")
     allowed = set(re.search(r"new Set\(`(.+?)`", script, re.S)[1].lower().split())
     for frame in frames(handler(*changed(sampler=sampler, eta=0.5, steps=3))):
         assert set(re.findall(r"</?([a-z]+)", frame["html"])) <= allowed

@@ -23,7 +23,7 @@ ASSETS = BUNDLED.parent / "assets"
 
 @dataclass(frozen=True)
 class Real:
-    """Bundled pictures that no network has been trained on: (N, H, W, C) uint8 and their classes (N,)."""
+    """Bundled pictures that no network saw in training: (N, H, W, C) uint8; classes (N,)."""
 
     pictures: np.ndarray
     labels: np.ndarray
@@ -34,10 +34,13 @@ class Studio:
 
     Args:
         folder: holds one checkpoint a subfolder.
-        device: "cpu", "cuda" or None for the best. dtype: "float32", "bfloat16" or None for what suits it.
+        device: "cpu", "cuda" or None for the best.
+        dtype: "float32", "bfloat16" or None for what suits the device.
     """
 
-    def __init__(self, folder: Path = BUNDLED, device: str | None = None, dtype: str | None = None) -> None:
+    def __init__(
+        self, folder: Path = BUNDLED, device: str | None = None, dtype: str | None = None
+    ) -> None:
         self.folder, self.device = folder, pick_device(device)
         self.dtype = pick_dtype(self.device.type, dtype)
         self._models: dict[tuple[str, str], Model] = {}
@@ -79,13 +82,15 @@ class Studio:
             return self._models[key]
 
     def preload(self) -> threading.Thread:
-        """Load all models in the background, cheapest first, so that the first visitor need not wait."""
+        """Load all models in the background, cheapest first: the first visitor need not wait."""
 
         def work() -> None:
             for card in self.cards():
                 try:
                     self.model(card.name)
-                except GendiffError:  # told to the person who picks that model; the others still load
+                except (
+                    GendiffError
+                ):  # told to the person who picks that model; the others still load
                     continue
 
         thread = threading.Thread(target=work, name="preload", daemon=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,11 +22,12 @@ from gendiff.weights import Model
 PICTURES_MAX = 64
 WALK_MAX = 64  # frames in one request: a diffusion model needs 25 network calls for each
 DECODE_BATCH = 16
+CALLS_MAX = 6_400  # pictures x steps in one answer: nobody can stop that work half way
 
 
 @dataclass(frozen=True)
 class Made:
-    """Pictures (B, H, W, C) uint8 with their seeds and classes, seconds of work and network calls for each."""
+    """Pictures (B, H, W, C) uint8 with their seeds and classes; seconds and NFE of the work."""
 
     pictures: np.ndarray
     seeds: list[int]
@@ -51,7 +53,7 @@ class Transition:
 
 @dataclass(frozen=True)
 class Noised:
-    """A picture (H, W, C) uint8 at a noise level; log_snr is None at t = 0, where it is infinite."""
+    """A picture (H, W, C) uint8 at a level; log_snr is None at t = 0, where it is infinite."""
 
     picture: np.ndarray
     alpha_bar: float
@@ -74,12 +76,20 @@ def sample(
     if isinstance(model, Gan):
         pictures, nfe = model.sample(chosen, labels=labels, truncation=truncation), 1
     else:
-        step = None
-        for step in model.trajectory(chosen, sampler=sampler, steps=steps, labels=labels, guidance=guidance):
-            pass
-        pictures, nfe = step.x_s, step.nfe
+        run = model.trajectory(
+            chosen, sampler=sampler, steps=steps, labels=labels, guidance=guidance
+        )
+        if len(chosen) * steps > CALLS_MAX:
+            raise GendiffError(
+                f"{len(chosen)} pictures in {steps} steps exceed {CALLS_MAX:,} network calls; "
+                "ask for fewer, or use trajectory, which can be stopped."
+            )
+        (end,) = deque(run, maxlen=1)
+        pictures, nfe = end.x_s, end.nfe
     seconds = clock.now(model.device) - start
-    return Made(to_uint8(pictures), chosen, None if labels is None else labels.tolist(), seconds, nfe)
+    return Made(
+        to_uint8(pictures), chosen, None if labels is None else labels.tolist(), seconds, nfe
+    )
 
 
 def trajectory(
@@ -94,7 +104,9 @@ def trajectory(
 ) -> Iterator[Transition]:
     """A diffusion model's run, step by step."""
     if not isinstance(model, Diffusion):
-        raise GendiffError(f"{model.card.name} makes its picture in one call; it has no trajectory.")
+        raise GendiffError(
+            f"{model.card.name} makes its picture in one call; it has no trajectory."
+        )
     run = model.trajectory(
         parse(seeds, most=PICTURES_MAX),
         sampler=sampler,
@@ -128,9 +140,14 @@ def noise(real: Real, index: int, name: str, T: int, t: int, seed: int) -> Noise
     if not 0 <= index < len(real.pictures):
         raise GendiffError(f"There are {len(real.pictures)} pictures, from 0; got {index}.")
     if name == "constant":
-        raise GendiffError("The constant schedule needs its alpha; choose linear, scaled_linear, cosine or sigmoid.")
+        raise GendiffError(
+            "The constant schedule needs its alpha; choose linear, scaled_linear, cosine or "
+            "sigmoid."
+        )
     levels = schedule.named(name, T=T)
     x0 = from_uint8(real.pictures[index : index + 1])
     x_t = levels.add_noise(x0, t, Noise([seed]).like(x0))
     log_snr = float(levels.log_snr(t))
-    return Noised(to_uint8(x_t)[0], float(levels.alpha_bar(t)), log_snr if math.isfinite(log_snr) else None)
+    return Noised(
+        to_uint8(x_t)[0], float(levels.alpha_bar(t)), log_snr if math.isfinite(log_snr) else None
+    )

@@ -15,10 +15,15 @@ QUEUE = 40  # visitors who may wait; beyond it they are told that the app is bus
 def build(studio: Studio) -> gr.Blocks:
     """All tabs over one Studio."""
     page = Page()
-    with gr.Blocks(title="gendiff: GANs and diffusion models", analytics_enabled=False, delete_cache=(600, 1800)) as demo:
+    with gr.Blocks(
+        title="gendiff: GANs and diffusion models",
+        analytics_enabled=False,
+        delete_cache=(600, 1800),
+    ) as demo:
         gr.HTML(
             "<header class='brand'><h1>gendiff</h1>"
-            "<p>See, step through and compare GANs and diffusion models that learned the same pictures.</p></header>"
+            "<p>See, step through and compare GANs and diffusion models that learned the same "
+            "pictures.</p></header>"
         )
         with gr.Tabs(elem_id="tabs") as tabs:
             for name, title, module in (

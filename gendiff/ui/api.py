@@ -49,8 +49,8 @@ def publish(studio: Studio) -> None:
         guidance: float = 1.0,
         truncation: float = 0.0,
     ) -> dict[str, Any]:
-        """One picture a seed. label: a class's number or "any"; sampler, steps and guidance are for
-        diffusion models, truncation (0: none) for GANs. Seconds are of the network's work alone."""
+        """One picture a seed. label: a class's number or "any"; sampler, steps and guidance are
+        for diffusion models, truncation (0: none) for GANs. Seconds are of the network alone."""
         made = service.sample(
             studio.model(model), seeds, _label(label), sampler, steps, guidance, truncation or None
         )
@@ -100,9 +100,14 @@ def publish(studio: Studio) -> None:
 
     @bounded
     def noise(
-        data: str, index: int = 0, schedule: str = "cosine", T: int = 1000, t: int = 500, seed: int = 0
+        data: str,
+        index: int = 0,
+        schedule: str = "cosine",
+        T: int = 1000,
+        t: int = 500,
+        seed: int = 0,
     ) -> dict[str, Any]:
-        """A bundled real picture at noise level t: the picture, alpha_bar_t, log-SNR in nats (none at t = 0)."""
+        """A bundled real picture at level t, with alpha_bar_t and log-SNR in nats."""
         noised = service.noise(studio.real(data), index, schedule, T, t, seed)
         return {
             "picture": data_url(noised.picture),

@@ -53,9 +53,9 @@ function blit(bytes, at, pane, pixels, offset, stride) { // one picture into RGB
   }
 }
 
-function snap(scale) { // whole device pixels, unless that wastes much of the size
-  const device = scale * devicePixelRatio, whole = Math.floor(device);
-  return whole / device > 0.85 ? whole / devicePixelRatio : scale;
+function snap(scale, density) { // whole device pixels, unless that wastes much of the size
+  const device = scale * density, whole = Math.floor(device);
+  return whole / device > 0.85 ? whole / density : scale;
 }
 
 function fit({ w, h, columns }, count, width, height, caption) { // the columns that show `count` pictures largest

@@ -93,7 +93,7 @@ class Page:
     """What the tabs have in common with the page: its address, and what is on show when they open.
 
     The address holds the open tab and its settings: `?tab=denoise&seeds=0-15&steps=50`. It is read
-    once, when the page loads; the browser alone rewrites it. A link that names settings runs them (it
+    once, when the page loads; the browser alone rewrites it. A link with settings runs them (it
     clicks the tab's button `#TAB-run`); otherwise a tab shows its example when it is first opened.
     """
 
@@ -108,17 +108,21 @@ class Page:
         return self._tabs[name]
 
     def keep(self, tab: str, **settings: Setting) -> None:
-        """Settings that belong in the address: name=(component, reader). A reader turns the text into
+        """Settings that belong in the address: name=(component, reader). A reader turns text into
         a value, and raises ValueError or GendiffError for what is not one."""
         self.settings[tab] = settings
 
     def opens_with(self, tab: str, example: Callable[[], Any], outputs: list[Any]) -> None:
-        """What fills `outputs` when the tab is first opened without settings: quick, no model work."""
+        """What fills `outputs` when the tab is first opened without settings: no model work."""
         self._examples[tab] = (example, outputs)
 
     def wire(self, demo: gr.Blocks, tabs: gr.Tabs) -> None:
         """Connect everything; call it once, after all tabs are built."""
-        flat = [(tab, name, *entry) for tab, own in self.settings.items() for name, entry in own.items()]
+        flat = [
+            (tab, name, *entry)
+            for tab, own in self.settings.items()
+            for name, entry in own.items()
+        ]
         opened = gr.State(())
 
         def read(request: gr.Request) -> list[Any]:
@@ -135,13 +139,21 @@ class Page:
                         damaged.append(name)
                 updates.append(update)
             if damaged:
-                gr.Warning(f"This link has values that cannot be used ({', '.join(damaged)}); defaults stand.")
+                gr.Warning(
+                    f"This link has values that cannot be used ({', '.join(damaged)}); "
+                    "defaults stand."
+                )
             return [gr.Tabs(selected=tab) if tab in self.settings else gr.skip(), *updates]
 
         components = [component for _, _, component, _ in flat]
         # Queued, unlike the other quick events: gradio shows a warning only from the queue.
         ready = demo.load(
-            read, None, [tabs, *components], show_progress="hidden", concurrency_limit=None, **PRIVATE
+            read,
+            None,
+            [tabs, *components],
+            show_progress="hidden",
+            concurrency_limit=None,
+            **PRIVATE,
         )
         first = next(iter(self.settings))
         for tab, (example, outputs) in self._examples.items():
@@ -149,7 +161,9 @@ class Page:
         ready.then(None, js=_RUN_LINK.replace("TABS", json.dumps(self._named())), **PRIVATE)
         for tab, own in self.settings.items():
             parts = [component for component, _ in own.values()]
-            write = f"(...values) => window.gendiffAddress({tab!r}, {json.dumps(list(own))}, values"
+            write = (
+                f"(...values) => window.gendiffAddress({tab!r}, {json.dumps(list(own))}, values"
+            )
             self._tabs[tab].select(None, parts, None, js=f"{write}, true)", **PRIVATE)
             for component in parts:
                 component.change(None, parts, None, js=f"{write}, false)", **PRIVATE)
@@ -184,7 +198,7 @@ class Page:
         self._tabs[tab].select(bounded(show), [opened], [opened, *outputs], **_QUICK)
 
 
-# A link with settings runs them: the button is pressed in the browser, so it queues like any visitor's.
+# A link with settings runs them: the button is pressed in the browser, to queue like any other.
 _RUN_LINK = """() => {
   const query = new URLSearchParams(window.gendiffArrival), tab = query.get("tab");
   const linked = (TABS[tab] || []).some((name) => query.has(name));

@@ -146,7 +146,7 @@ function arrive() { // the run is over and all of it is here: rest, or play what
   if (!S.start || !S.end || S.mode !== "live") return;
   if (S.end === "done" && S.prefix < S.n) return;
   const atOnce = S.end === "done" && S.n > 1 && performance.now() - S.began < 400;
-  if (atOnce && !S.start.autoplay) S.mode = "paused";
+  if (S.n > 1 && !S.start.autoplay) S.mode = "paused";
   else if (atOnce && !still.matches) { S.step = 0; play(); }
   else { S.step = Math.max(S.prefix - 1, 0); S.mode = S.end; }
   if (S.mode === S.end) say(status() || `${where()}, done`);
@@ -169,7 +169,10 @@ async function fill() { // messages that came before this player was in the page
   } finally {
     if (filling === run) filling = null;
   }
-  if (S.run === run && !S.start) S.mode = "idle";
+  if (S.run !== run) return;
+  if (!S.start) S.mode = "idle";
+  else if (S.end === "done" && S.prefix) S.n = S.prefix; // what the server no longer has is lost
+  arrive();
   refresh();
 }
 
@@ -179,12 +182,14 @@ const shown = (pane) => (S.solo === null ? [...Array(pane.count).keys()] : [Math
 const named = () => S.start.captions.length > 0 && (S.solo !== null || S.start.caption_mode === "always");
 const captionRoom = () => (named() ? 1.5 * em() : 0);
 const em = () => parseFloat(getComputedStyle(root).fontSize);
+const zoom = () => root.currentCSSZoom ?? 1; // a page may enlarge itself on a projector
 
 function layout() {
   const width = stage.clientWidth, count = S.panes.length;
   if (!width || !count) return;
   const full = root.hasAttribute("data-full"), gap = 1.25 * em(), title = 1.9 * em();
-  const height = full ? Math.max(stage.clientHeight, 160) : (S.n > 1 ? 0.52 : 0.62) * window.innerHeight;
+  const part = (S.n > 1 ? 0.52 : 0.62) / zoom(); // of the window: the transport stays in view
+  const height = full ? Math.max(stage.clientHeight, 160) : part * window.innerHeight;
   let best = { score: 0 };
   for (let across = count; across >= 1; across--) {
     const down = Math.ceil(count / across);
@@ -198,11 +203,11 @@ function layout() {
   stage.style.setProperty("--gd-across", best.across);
   S.panes.forEach((pane, i) => place(pane, best.fits[i]));
   buildStrip();
-  refresh();
+  paint(); // now: a canvas that was resized is empty
 }
 
 function place(pane, { scale, across, rows, gap }) {
-  const unit = snap(scale), { canvas, w, h } = pane;
+  const unit = snap(scale, devicePixelRatio * zoom()), { canvas, w, h } = pane;
   // Captions lie in the gap under each picture; where they are wider, they only show on hover.
   const longest = Math.max(...S.start.captions.map((text) => text.length)) * 0.45 * em();
   pane.named = named() && longest < w * unit;
@@ -219,7 +224,7 @@ function place(pane, { scale, across, rows, gap }) {
 }
 
 function placeTiles(pane, width, height) {
-  const focused = root.getRootNode().activeElement?.closest(".gd-tile") && pane.tiles.contains(document.activeElement);
+  const focused = pane.tiles.contains(document.activeElement);
   const first = pane === S.panes[0];
   pane.tiles.replaceChildren(...(pane.count < 2 ? [] : shown(pane).map((tile, i) => {
     const node = make("button", "gd-tile");
@@ -267,9 +272,9 @@ function paintPane(pane, bytes) {
 
 function paintStrip() {
   const pane = S.panes[S.start.strip], tile = pane ? Math.min(S.solo ?? S.marked ?? 0, pane.count - 1) : 0;
-  const nearest = Math.round((S.step / (S.n - 1)) * (S.thumbs.length - 1));
+  const here = Math.round((S.step / (S.n - 1)) * (S.thumbs.length - 1));
   S.thumbs.forEach((thumb, i) => {
-    thumb.node.classList.toggle("gd-here", i === nearest);
+    thumb.node.classList.toggle("gd-here", i === here);
     thumb.node.disabled = !S.frames[thumb.k];
     if (thumb.tile === tile || !S.frames[thumb.k]) return;
     const context = thumb.canvas.getContext("2d"), image = context.createImageData(pane.w, pane.h);
@@ -317,7 +322,7 @@ function paintTransport() {
   seekbar.setAttribute("aria-valuetext", S.start ? `${S.start.noun} ${S.step + 1} of ${S.n}${t == null ? "" : `, t = ${t}`}` : "empty");
   seekbar.style.setProperty("--gd-at", S.step / Math.max(S.n - 1, 1));
   seekbar.style.setProperty("--gd-have", Math.max(last, 0) / Math.max(S.n - 1, 1));
-  for (const control of root.querySelectorAll(".gd-bar button, .gd-bar input")) control.disabled = !on;
+  for (const control of root.querySelectorAll(".gd-keys button, .gd-tools button, .gd-seek")) control.disabled = !on;
   $("play").classList.toggle("gd-on", playing);
   $("play").setAttribute("aria-label", playing ? "Pause" : "Play");
   $("play").title = playing ? "Pause (space)" : "Play (space)";
@@ -409,11 +414,12 @@ function pick(tile) {
 }
 
 function showAll() {
+  if ($("all").contains(document.activeElement)) root.focus(); // it goes away
   S.solo = null;
   layout();
 }
 
-function moveCursor(key, pane) { // arrows in a grid; false at its edge
+function moveCursor(key, pane) { // arrows in a grid
   const to = S.cursor + { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -pane.across, ArrowDown: pane.across }[key];
   if (!(to >= 0 && to < pane.count)) return;
   S.cursor = to;
@@ -432,7 +438,7 @@ function toggleFull() {
 function savePng() { // all panes side by side, each pixel a square
   const width = S.panes.reduce((sum, { canvas }) => sum + canvas.width + 4, -4);
   const height = Math.max(...S.panes.map(({ canvas }) => canvas.height));
-  const scale = clamp(Math.floor(Math.min(1024 / height, 8192 / width)), 4, 16);
+  const scale = clamp(Math.floor(Math.min(4096 / height, 8192 / width)), 1, 8);
   const sheet = Object.assign(make("canvas"), { width: width * scale, height: height * scale });
   const context = sheet.getContext("2d");
   context.imageSmoothingEnabled = false;
@@ -483,8 +489,8 @@ function onKey(event) {
   if (focus.matches("button") && key === " ") return; // it presses the button
   const tile = focus.closest(".gd-tile");
   if (key === "Escape" && menu.open) menu.open = false;
-  else if (key.startsWith("Arrow") && S.solo === null && (tile || S.n < 2)) moveCursor(key, paneOf(tile));
-  else if (KEYS[key]) KEYS[key](event.shiftKey);
+  else if (key.startsWith("Arrow") && S.solo === null && (tile || (S.n < 2 && focus === root))) moveCursor(key, paneOf(tile));
+  else if (KEYS[key] && (S.n > 1 || /^(f|escape)$/i.test(key))) KEYS[key](event.shiftKey);
   else return;
   event.preventDefault();
 }
@@ -510,7 +516,7 @@ root.addEventListener("fullscreenchange", () => {
   layout();
 });
 new ResizeObserver(layout).observe(stage);
-new ResizeObserver(layout).observe(document.documentElement);
+window.addEventListener("resize", layout);
 
 const offers = menu.lastElementChild, FORMATS = {
   gif: "Whole run (GIF)", webp: "Whole run (WebP)", mp4: "Whole run (MP4)", png: "Strip of frames (PNG)",

@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).with_name("page.js")
 
 
 def theme() -> gr.themes.Base:
-    """gradio's default in indigo, with the two font weights whose files are whole (400 and 700)."""
+    """gradio's default in indigo, with the two font weights whose files are whole (400, 700)."""
     local = gr.themes.LocalFont
     return gr.themes.Default(
         primary_hue="indigo",

@@ -187,10 +187,12 @@ def test_exports(page, address):
     expect(player(tab)).to_have_attribute("data-got", "5", timeout=PATIENCE)
     wait_for(tab)
     saved = {}
-    for item in ("GIF", "WebP", "PNG strip", "MP4"):
+    for item in (
+        *("Whole run (GIF)", "Whole run (WebP)", "Whole run (MP4)", "Strip of frames (PNG)"),
+    ):
         tab.locator(".gd-menu > summary").click()
         with tab.expect_download(timeout=PATIENCE) as download:
-            tab.get_by_role("button", name=f"({item})").click()
+            tab.get_by_role("button", name=item, exact=True).click()
         saved[download.value.suggested_filename] = download.value.path().read_bytes()
     pictures = {
         form: Image.open(io.BytesIO(saved[f"gendiff-interpolate.{form}"]))
