@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ class Card:
         if not wrong:
             sizes = {"shape": self.shape, "parameters": self.parameters.values()}
             wrong = [name for name, of in sizes.items() if not all(map(_is_size, of))]
+            wrong += [] if all(isinstance(name, str) for name in self.classes) else ["classes"]
         if wrong:
             raise GendiffError(
                 f"{str(self.name)[:60]}: the card's {', '.join(wrong)} cannot be understood; "
@@ -243,7 +245,8 @@ def save(nets: Mapping[str, Mapping[str, Tensor]], card: Card, folder: Path) -> 
             os.replace(path, folder / name)
     except (OSError, SafetensorError) as error:
         for path in partial.values():
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
         raise GendiffError(
             f"The checkpoint cannot be written to {folder} ({error}); is the disk full?"
         ) from error

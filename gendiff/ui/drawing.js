@@ -35,6 +35,41 @@ const icon = (name) => `<svg class="gd-icon gd-icon-${name}" viewBox="0 0 24 24"
 const button = (act, label, key) =>
   `<button type="button" data-act="${act}" aria-label="${label}" title="${label} (${key})">${icon(act)}</button>`;
 
+const MARKUP = `
+  <section class="gd" role="group" tabindex="0">
+    <p class="gd-empty"></p>
+    <div class="gd-stage"></div>
+    <div class="gd-bar">
+      <div class="gd-keys">
+        ${button("first", "First", "Home")}${button("back", "Back", "left arrow")}
+        <button type="button" class="gd-play" data-act="play" aria-label="Play" title="Play (space)">${icon("play")}${icon("pause")}</button>
+        ${button("forward", "Forward", "right arrow")}${button("last", "Last", "End")}
+      </div>
+      <div class="gd-time">
+        <div class="gd-strip" aria-hidden="true"></div>
+        <input class="gd-seek" type="range" min="0" max="0" value="0" step="1">
+      </div>
+      <div class="gd-said"><span class="gd-where"></span><span class="gd-status"></span></div>
+      <div class="gd-tools">
+        <select class="gd-speed" aria-label="Speed" title="Speed">
+          ${[0.25, 0.5, 1, 2, 4].map((x) => `<option value="${x}"${x === 1 ? " selected" : ""}>${x}×</option>`).join("")}
+        </select>
+        <button type="button" data-act="loop" aria-label="Loop" title="Loop" aria-pressed="false">${icon("loop")}</button>
+        <details class="gd-menu"><summary aria-label="Save" title="Save">${icon("save")}</summary><div></div></details>
+        <button type="button" data-act="full" aria-label="Full screen" title="Full screen (f)">${icon("full")}${icon("shrink")}</button>
+      </div>
+    </div>
+    <div class="gd-foot">
+      <button type="button" class="gd-all" data-act="all" hidden>${icon("grid")}<span></span></button>
+      <span class="gd-note"></span>
+    </div>
+    <div class="gd-html"></div>
+    <div class="gd-info">
+      <dl class="gd-facts"></dl><div class="gd-charts"></div><ol class="gd-code"></ol>
+    </div>
+    <p class="gd-live" aria-live="polite"></p>
+  </section>`;
+
 // ---- Pictures -------------------------------------------------------------------------------
 
 function decode(text) {
@@ -72,6 +107,21 @@ function fit({ w, h, columns }, count, width, height, caption) { // the columns 
     if (score > best.score) best = { scale, score, across, rows, gap };
   }
   return best;
+}
+
+function sideBySide(canvases) { // one sheet, each pixel a square
+  const width = canvases.reduce((sum, canvas) => sum + canvas.width + 4, -4);
+  const height = Math.max(...canvases.map((canvas) => canvas.height));
+  const scale = clamp(Math.floor(Math.min(4096 / height, 8192 / width)), 1, 8);
+  const sheet = Object.assign(make("canvas"), { width: width * scale, height: height * scale });
+  const context = sheet.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  let x = 0;
+  for (const canvas of canvases) {
+    context.drawImage(canvas, x * scale, 0, canvas.width * scale, canvas.height * scale);
+    x += canvas.width + 4;
+  }
+  return sheet;
 }
 
 // ---- Numbers and formulas -------------------------------------------------------------------

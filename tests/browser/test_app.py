@@ -1,0 +1,102 @@
+"""The whole app in a real Chromium: every tab, in four sizes, with the bundled checkpoints.
+
+Screenshots land in screenshots/ (not kept in the repository), to be looked at.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gendiff.studio import Studio
+from gendiff.ui import build
+from gendiff.ui.theme import SCRIPT, STYLE, theme
+
+pytestmark = pytest.mark.browser
+
+SHOTS = Path(__file__).resolve().parents[2] / "screenshots"
+TABS = {"gan": "GAN", "interpolate": "Interpolate", "denoise": "Denoise", "forward": "Forward"}
+SIZES = {
+    "normal": {"viewport": {"width": 1440, "height": 900}},
+    "dark": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"},
+    "projector": {"viewport": {"width": 1280, "height": 720}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True},
+}
+
+
+@pytest.fixture(scope="module")
+def app(serve):
+    demo = build(Studio())
+    script = SCRIPT.read_text(encoding="utf-8")
+    return serve(demo.queue(), theme=theme(), css_paths=STYLE, js=script)
+
+
+def player(tab, name):
+    return tab.locator(f"#{name}-player [data-state]").first
+
+
+def wait_for_pictures(tab, name):
+    tab.wait_for_function(
+        """(name) => {
+          const root = document.querySelector(`#${name}-player [data-state]`);
+          return root && Number(root.dataset.got) > 0 && root.dataset.got === root.dataset.n;
+        }""",
+        arg=name,
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_tab_shows_something_at_once(page, app, size):
+    tab = page(app + ("?__theme=dark" if size == "dark" else ""), **SIZES[size])
+    SHOTS.mkdir(exist_ok=True)
+    for name, title in TABS.items():
+        tab.get_by_role("tab", name=title, exact=True).click()
+        wait_for_pictures(tab, name)
+        tab.wait_for_timeout(400)
+        tab.screenshot(path=SHOTS / f"{size}-{name}.png", full_page=size == "phone")
+        wide = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, f"{name} is {wide} pixels too wide"
+    tab.get_by_role("tab", name="About", exact=True).click()
+    tab.get_by_text("Two families, the same pictures").wait_for()
+    assert "David Revoy" in tab.locator("#tab-about, [role=tabpanel]:visible").last.inner_text()
+    tab.screenshot(path=SHOTS / f"{size}-about.png", full_page=True)
+
+
+def test_the_address_follows_the_tab_and_brings_it_back(page, app):
+    tab = page(app)
+    tab.get_by_role("tab", name="Denoise", exact=True).click()
+    tab.wait_for_function("new URLSearchParams(location.search).get('tab') === 'denoise'")
+    steps = tab.get_by_role("spinbutton", name="Steps").first
+    steps.fill("6")
+    steps.press("Enter")
+    tab.wait_for_function("new URLSearchParams(location.search).get('steps') === '6'")
+    again = page(tab.url)
+    wait_for_pictures(again, "denoise")  # the link ran its settings: 6 steps and the draw of x_T
+    assert player(again, "denoise").get_attribute("data-n") == "7"
+
+
+def test_a_damaged_link_is_said_and_harmless(page, app):
+    tab = page(app + "?tab=denoise&steps=elephant&seeds=-4")
+    tab.get_by_test_id("toast-text").first.wait_for()
+    assert "link" in tab.get_by_test_id("toast-text").first.inner_text().lower()
+    assert page(app + "?tab=nowhere").get_by_role("tab", name="GAN", exact=True).is_visible()
+
+
+def test_stop_really_stops(page, app):
+    tab = page(app + "?tab=denoise")
+    wait_for_pictures(tab, "denoise")
+    steps = tab.get_by_role("spinbutton", name="Steps").first
+    steps.fill("900")
+    steps.press("Enter")
+    tab.locator("#denoise-run").click()
+    tab.wait_for_function(
+        "Number(document.querySelector('#denoise-player [data-state]').dataset.n) > 100"
+    )
+    tab.locator("#denoise-stop").click()
+    tab.wait_for_function(
+        "document.querySelector('#denoise-player [data-state]').dataset.state === 'stopped'"
+    )
+    got = player(tab, "denoise").get_attribute("data-got")
+    tab.wait_for_timeout(1500)
+    assert player(tab, "denoise").get_attribute("data-got") == got
