@@ -329,7 +329,7 @@ def test_a_checkpoint_is_the_averaged_model(this, shapes, tmp_path, device):
 
 
 def test_ema_is_the_formula():
-    """w <- d w + (1 - d) new, d = 0.5^(batch / min(half_life, images / 20)); buffers are copied."""
+    """w <- d w + (1 - d) new with d = 0.5^(batch / min(half_life, images / 20))."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     ema = Ema(net, half_life=100)
@@ -412,7 +412,7 @@ def test_the_levels_of_a_batch_cover_the_schedule_and_labels_are_dropped(shapes,
     steps(run, shapes, 8)
     for t in asked:
         slices = (t - 1).sort().values // 2  # T = 100, one from each of 50 slices (but for ends)
-        assert 1 <= int(t.min()) and int(t.max()) <= 100
+        assert int(t.min()) >= 1 and int(t.max()) <= 100
         assert slices.unique().numel() >= 48
     dropped = (torch.cat(labels) == 4).float().mean()
     assert float(dropped) == pytest.approx(0.3, abs=4.5 * math.sqrt(0.3 * 0.7 / 400))

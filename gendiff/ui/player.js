@@ -2,6 +2,7 @@
 //   element  where to build          props    props.value: the server's last message, JSON
 //   watch    calls back on a message  server   server.refill({run, from}) answers what is lacking
 //   trigger  sends an event to Python: "settle", "pick", "export"
+//   GIVEN    what Python's Player was given: label, placeholder, exports
 // The messages are described in runs.py. Frames stay here as raw bytes; nothing but refill asks
 // the server again.
 
@@ -281,7 +282,7 @@ function status() {
 function paintTransport() {
   const on = S.prefix > 0, playing = S.mode === "playing" || S.mode === "live", last = S.prefix - 1;
   const t = S.frames[S.step]?.facts?.t;
-  root.setAttribute("aria-label", S.start?.label || props.label || "Player");
+  root.setAttribute("aria-label", S.start?.label || GIVEN.label || "Player");
   seekbar.max = Math.max(S.n - 1, 0);
   seekbar.value = S.step;
   seekbar.setAttribute("aria-label", S.start?.noun ?? "step");
@@ -297,7 +298,7 @@ function paintTransport() {
   setText($("status"), status());
   setText($("note"), S.start?.note ?? "");
   $("foot").hidden = S.solo === null && !S.start?.note;
-  setText($("empty"), S.start ? "" : S.message || (S.mode === "live" ? "Loading" : props.placeholder));
+  setText($("empty"), S.start ? "" : S.message || (S.mode === "live" ? "Loading" : GIVEN.placeholder));
   $("all").hidden = S.solo === null;
   if (S.solo !== null) setText($("all").lastChild, `All ${S.panes[0].count}`);
 }
@@ -482,7 +483,7 @@ function offer(text, data) {
   Object.assign(item.dataset, data);
 }
 offer("This picture (PNG)", { act: "png" });
-for (const format of props.exports ?? []) offer(FORMATS[format] ?? format, { act: "save", format });
+for (const format of GIVEN.exports) offer(FORMATS[format] ?? format, { act: "save", format });
 
 const hear = () => props.value && receive(JSON.parse(props.value));
 watch("value", hear);

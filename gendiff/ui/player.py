@@ -184,13 +184,16 @@ class Player(gr.HTML, metaclass=_WithoutStub):
     ) -> None:
         # Set before gradio's own, which already calls postprocess with the first value.
         self._store = store or shared_store()
-        self.placeholder, self.exports = placeholder, list(exports)
+        # In the script, not as gr.HTML's props: gradio forgets those of a component that gets a
+        # message before its tab was opened.
+        given = {"label": label, "placeholder": placeholder, "exports": list(exports)}
         super().__init__(
             value,
             label=label,
             # The browser side builds its elements once; a static template is never rendered again.
             html_template="",
-            js_on_load=_read("drawing.js") + _read("player.js"),
+            js_on_load=f"{_read('drawing.js')}const GIVEN = {json.dumps(given)};\n"
+            + _read("player.js"),
             # Not css_template: gradio would parse that again with every message.
             head=f"<style>{_read('player.css')}</style>",
             apply_default_css=False,
@@ -199,8 +202,6 @@ class Player(gr.HTML, metaclass=_WithoutStub):
             elem_classes=elem_classes,
             render=render,
             key=key,
-            placeholder=placeholder,
-            exports=self.exports,
         )
 
     def postprocess(self, value: Message | None) -> str | None:

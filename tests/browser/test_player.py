@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import time
 
 import gradio as gr
@@ -81,19 +82,21 @@ def forward(n: int = 41) -> dict:
 
 
 def app() -> gr.Blocks:
-    whole = denoising(30, 4, 16)
+    whole, gate = denoising(30, 4, 16), threading.Event()
 
     def live(n: float, seconds: float):
         run, frames = denoising(int(n))
         yield from stream(run, slowly(frames, seconds))
 
     def long():
-        """Ignores Stop, so that its late messages do arrive."""
+        """Ignores Stop: 11 frames, and the others when the gate opens, late as they may be."""
         run, frames = denoising(40, 4, 16)
         for k, frame in enumerate(frames):
             head = [run.start()] if k == 0 else []
             yield batch(*head, run.frames(k, [frame]))
-            time.sleep(0.05)
+            if k == 10:
+                gate.clear()
+                gate.wait(120)
         yield run.end(n=40)
 
     def ready(k: int):
@@ -110,13 +113,23 @@ def app() -> gr.Blocks:
                 n, seconds = gr.Number(100, elem_id="n"), gr.Number(0.0, elem_id="seconds")
                 buttons = {
                     name: gr.Button(name, elem_id=name)
-                    for name in ("live", "other", "long", "ready", "same", "many", "stop", "idle")
+                    for name in (
+                        "live",
+                        "other",
+                        "long",
+                        "ready",
+                        "same",
+                        "many",
+                        "stop",
+                        "idle",
+                        "gate",
+                    )
                 }
                 player = Player(
                     elem_id="one", placeholder="Press it", exports=["gif", "mp4"], label="Empty"
                 )
                 heard = {name: gr.Textbox(elem_id=name) for name in ("settle", "pick", "export")}
-                done = gr.Textbox(elem_id="done", label="done")
+                done, late = gr.Textbox(elem_id="done"), gr.Textbox(elem_id="late")
             with gr.Tab("Two"):
                 other = Player(elem_id="two")
             with gr.Tab("Grid"):
@@ -130,7 +143,8 @@ def app() -> gr.Blocks:
         quiet = {"show_progress": "hidden"}
         buttons["live"].click(live, [n, seconds], player, **quiet).then(lambda: "yes", None, done)
         buttons["other"].click(live, [n, seconds], other, **quiet).then(lambda: "yes", None, done)
-        buttons["long"].click(long, None, player, **quiet).then(lambda: "yes", None, done)
+        buttons["long"].click(long, None, player, **quiet).then(lambda: "yes", None, late)
+        buttons["gate"].click(gate.set, None, None, queue=False)
         buttons["ready"].click(ready, n, player, **quiet)
         buttons["same"].click(lambda: whole[0].whole(whole[1]), None, player, **quiet)
         buttons["many"].click(thousand, None, player, **quiet)
@@ -152,9 +166,9 @@ def url(serve, browser) -> str:
     return serve(app())
 
 
-def finished(page) -> None:
-    """Until the handler of the long runs has ended."""
-    page.wait_for_function("document.querySelector('#done textarea').value === 'yes'")
+def finished(page, box: str = "done") -> None:
+    """Until the handler of a run has ended."""
+    page.wait_for_function(f"document.querySelector('#{box} textarea').value === 'yes'")
 
 
 def heard(page, count: int, box: str) -> list[str]:
@@ -290,13 +304,13 @@ def test_a_tab_opened_during_a_run_catches_up(page, url):
 def test_stop_keeps_what_came_drops_what_comes_and_a_new_run_starts(page, url):
     opened = page(url)
     press(opened, "long")
-    opened.wait_for_function("document.querySelector('#one .gd').dataset.got >= 5")
+    wait(opened, state="live", got=11)
     press(opened, "stop")
-    wait(opened, state="stopped")
-    kept = root(opened).get_attribute("data-got")
-    assert root(opened).locator(".gd-status").inner_text() == f"Stopped after {kept} of 40"
-    finished(opened)
-    assert root(opened).get_attribute("data-got") == kept
+    wait(opened, state="stopped", got=11)
+    expect(root(opened).locator(".gd-status")).to_have_text("Stopped after 11 of 40")
+    press(opened, "gate")
+    finished(opened, "late")
+    assert root(opened).get_attribute("data-got") == "11"
     assert root(opened).get_attribute("data-state") == "stopped"
     press(opened, "live", n=20)
     wait(opened, state="done", got=20, n=20)
@@ -305,11 +319,13 @@ def test_stop_keeps_what_came_drops_what_comes_and_a_new_run_starts(page, url):
 def test_a_new_run_replaces_the_old_one_whose_messages_are_dropped(page, url):
     opened = page(url)
     press(opened, "long")
-    opened.wait_for_function("document.querySelector('#one .gd').dataset.got >= 5")
+    wait(opened, state="live", got=11)
     press(opened, "live", n=20)
-    wait(opened, got=20, n=20)
-    finished(opened)
     wait(opened, state="done", got=20, n=20)
+    press(opened, "gate")
+    finished(opened, "late")
+    assert root(opened).get_attribute("data-got") == "20"
+    assert root(opened).get_attribute("data-state") == "done"
 
 
 def test_what_arrives_at_once_is_played_and_played_again(page, url):
