@@ -125,7 +125,7 @@ def test_the_penalties_of_a_linear_discriminator(norm):
     assert float(penalty.detach()) == pytest.approx((norm - 1) ** 2, abs=1e-12)
     assert float(r1_penalty(net, real, None).detach()) == pytest.approx(norm**2 / 2)
     penalty.backward()  # it teaches D: towards slope 1
-    towards = float((net.w.grad * net.w).sum())
+    towards = float((net.w.grad * net.w).detach().sum())
     assert towards == pytest.approx(2 * (norm - 1) * norm, abs=1e-9)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 
@@ -54,6 +55,14 @@ def test_classes_are_the_seeds_own_and_uniform():
     # chi^2 with 9 degrees of freedom: beyond 33 once in 10,000
     assert set(counts) == set(range(10))
     assert sum((n - 300) ** 2 / 300 for n in counts.values()) < 33
+
+
+def test_the_class_is_not_drawn_from_the_noises_stream():
+    """Else a class would tell something about the first pixel."""
+    streams = (torch.Generator().manual_seed(seed) for seed in range(500))
+    same = torch.tensor([int(torch.randint(10, (), generator=stream)) for stream in streams])
+    agree = (classes(range(500), 10) == same).float().mean()
+    assert float(agree) == pytest.approx(0.1, abs=4.5 * math.sqrt(0.09 / 500))
 
 
 def test_naming_the_class_that_a_seed_draws_changes_nothing():

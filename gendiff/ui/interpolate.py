@@ -98,7 +98,11 @@ def build(studio: Studio, page: Page) -> None:
                 stop = gr.Button("Stop", elem_id=f"{TAB}-stop", min_width=90)
             line = status()
         with gr.Column(scale=9, elem_classes="stage"):
-            player = Player(label="Interpolation", exports=("gif", "webp", "mp4", "png"))
+            player = Player(
+                label="Interpolation",
+                exports=("gif", "webp", "mp4", "png"),
+                elem_id=f"{TAB}-player",
+            )
             gr.Markdown(
                 "The same seed is not the same noise in both: z and x<sub>T</sub> differ in size, "
                 "so the two walks show other pictures. Compare how they move, not where they are.",

@@ -23,13 +23,14 @@ const fresh = () => ({
   thumbs: [], histogram: null, formula: "", bytes: 0,
 });
 let S = fresh();
-let speed = 1, loopChoice = null, filling = null;
+let speed = 1, loopChoice = null, filling = null, heardAt = 0;
 const gone = new Set(); // runs that were replaced: what still comes for them is dropped
 const seen = new Set(); // messages: gradio repeats the last one when a handler ends
 
 function receive(message, refilled = false) {
   if (!message?.op || seen.has(message.id)) return;
   if (message.id) seen.add(message.id);
+  heardAt = performance.now(); // not later: a slow device must not take one message for a slow run
   for (const op of message.op === "batch" ? message.ops : [message]) {
     if (op.op === "idle") reset(fresh());
     else if (op.op === "start") begin(op, refilled);
@@ -61,7 +62,7 @@ function reset(next) {
 function begin(start, refilled) {
   if (refilled && (start.run !== S.run || S.start)) return;
   const { end, message, step, n } = S;
-  reset({ ...fresh(), run: start.run, start, n: start.n, mode: "live", began: performance.now() });
+  reset({ ...fresh(), run: start.run, start, n: start.n, mode: "live", began: heardAt });
   if (refilled) Object.assign(S, { end, message });
   if (!start.autoplay && n === start.n) S.step = step; // another seed, the same place
   S.panes = start.panes.map((spec) => {
@@ -99,7 +100,7 @@ function keep({ k, frames }) {
   });
   while (S.frames[S.prefix]) S.prefix++;
   // The first moment shows frame 0: a run that comes at once must not flash its last frame.
-  if (S.mode === "live" && performance.now() - S.began > 250) S.step = Math.max(S.prefix - 1, 0);
+  if (S.mode === "live" && heardAt - S.began > 250) S.step = Math.max(S.prefix - 1, 0);
 }
 
 function finish(op) {
@@ -112,7 +113,7 @@ function finish(op) {
 function arrive() { // the run is over and all of it is here: rest, or play what came too fast to see
   if (!S.start || !S.end || S.mode !== "live") return;
   if (S.end === "done" && S.prefix < S.n) return;
-  const atOnce = S.end === "done" && S.n > 1 && performance.now() - S.began < 400;
+  const atOnce = S.end === "done" && S.n > 1 && heardAt - S.began < 400;
   if (S.n > 1 && !S.start.autoplay) S.mode = "paused";
   else if (atOnce && !still.matches) { S.step = 0; play(); }
   else { S.step = Math.max(S.prefix - 1, 0); S.mode = S.end; }

@@ -184,9 +184,10 @@ class Player(gr.HTML, metaclass=_WithoutStub):
     ) -> None:
         # Set before gradio's own, which already calls postprocess with the first value.
         self._store = store or shared_store()
+        self.placeholder, self.exports = placeholder, list(exports)
         # In the script, not as gr.HTML's props: gradio forgets those of a component that gets a
         # message before its tab was opened.
-        given = {"label": label, "placeholder": placeholder, "exports": list(exports)}
+        given = {"label": label, "placeholder": placeholder, "exports": self.exports}
         super().__init__(
             value,
             label=label,

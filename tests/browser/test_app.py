@@ -43,6 +43,7 @@ def wait_for_pictures(tab, name):
           return root && Number(root.dataset.got) > 0 && root.dataset.got === root.dataset.n;
         }""",
         arg=name,
+        timeout=90_000,
     )
 
 
