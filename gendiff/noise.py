@@ -17,7 +17,7 @@ from torch import Tensor
 from gendiff.errors import GendiffError, whole
 
 SEED_MAX = 2**32 - 1  # what fits every tool's seed box; torch itself would take 64 bits
-_CLASS_STREAM = 0x5EED_C1A5 << 32  # keeps the class draw apart from the noise of the same seed
+_CLASS_STREAM = 0x5EED_C1A5  # keeps the class draw apart from the noise of the same seed
 
 
 class Noise:
@@ -48,7 +48,8 @@ def classes(seeds: Iterable[int], count: int) -> Tensor:
 
     Drawn from a stream of its own, so that naming the class that was drawn gives the same picture.
     """
-    streams = (torch.Generator().manual_seed(_CLASS_STREAM | seed) for seed in checked(seeds))
+    # xor, because a CPU generator takes no notice of bits above the lowest 32
+    streams = (torch.Generator().manual_seed(seed ^ _CLASS_STREAM) for seed in checked(seeds))
     return torch.tensor([int(torch.randint(count, (), generator=stream)) for stream in streams])
 
 

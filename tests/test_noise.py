@@ -57,6 +57,12 @@ def test_classes_are_the_seeds_own_and_uniform():
     assert sum((n - 300) ** 2 / 300 for n in counts.values()) < 33
 
 
+def test_every_seed_up_to_the_largest_has_its_own_stream():
+    """A CPU generator reads 32 bits of its seed: one more and seeds would coincide."""
+    seeds = [0, 1, 2**16, 2**31, SEED_MAX - 1, SEED_MAX]
+    assert len({float(x) for x in Noise(seeds).randn(1)[:, 0]}) == len(seeds)
+
+
 def test_the_class_is_not_drawn_from_the_noises_stream():
     """Else a class would tell something about the first pixel."""
     streams = (torch.Generator().manual_seed(seed) for seed in range(500))
