@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -10,6 +11,17 @@ from torch import Tensor
 from gendiff.errors import GendiffError
 
 BATCH = 64
+
+
+@contextmanager
+def fitting(pictures: int) -> Iterator[None]:
+    """Inside, running out of device memory is a GendiffError that says what to do about it."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise GendiffError(
+            f"The device lacks the memory for {pictures} pictures at once; ask for fewer."
+        ) from error
 
 
 def in_batches(

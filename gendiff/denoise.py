@@ -62,8 +62,8 @@ class Denoiser(nn.Module):
             counted = t.to(x_t.device, torch.int64).expand(len(x_t)) - 1
         else:  # made where it is needed: copying it to a GPU would wait for the GPU
             counted = torch.full((len(x_t),), t - 1, dtype=torch.int64, device=x_t.device)
-        weight = next(self.net.parameters(), x_t)
-        x = x_t.to(weight.dtype)
+        own = self.net.parameters() if isinstance(self.net, nn.Module) else ()
+        x = x_t.to(next(iter(own), x_t).dtype)
         out = self.net(x, counted) if labels is None else self.net(x, counted, labels)
         return out.to(x_t.dtype)
 

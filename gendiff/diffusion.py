@@ -47,7 +47,7 @@ class Diffusion:
         labels: Any = None,
         guidance: float = 1.0,
         eta: float = 0.0,
-        variance: str = "beta",
+        variance: str = "posterior",
         spacing: Spacing = "trailing",
         x_T: Tensor | None = None,
     ) -> Iterator[Step]:
@@ -103,7 +103,7 @@ class Diffusion:
         steps: int = 50,
         guidance: float = 1.0,
         eta: float = 0.0,
-        variance: str = "beta",
+        variance: str = "posterior",
         spacing: Spacing = "trailing",
     ) -> Tensor:
         """The pictures at the end of `trajectory`, (B, C, H, W) in [-1, 1]."""
@@ -125,6 +125,11 @@ class Diffusion:
             )
 
         return in_batches(run, torch.tensor(seeds), chosen).clamp(-1, 1)
+
+    def network_calls(self, sampler: str, steps: int, guidance: float = 1.0) -> int:
+        """NFE: how often `trajectory` with these options calls the network for one picture."""
+        calls = 2 * steps - 1 if sampler == "heun" else steps
+        return calls * self._guided(guidance).calls
 
     def decode(self, x_T: Tensor, labels: Tensor | None = None, steps: int = 25) -> Tensor:
         """x_T -> pictures by deterministic DDIM: the map that makes this family a decoder, too."""

@@ -1,4 +1,4 @@
-"""The real app with the bundled checkpoints: its public interface through gradio_client, the page."""
+"""The real app with the bundled checkpoints: its public interface, its page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -100,7 +101,7 @@ def test_trajectory_streams_each_step(client):
     steps = job.outputs()
     assert [step["index"] for step in steps] == [0, 1, 2, 3, 4]
     assert steps[-1]["s"] == 0 and steps[-1]["nfe"] == 5
-    for before, after in zip(steps, steps[1:]):
+    for before, after in pairwise(steps):
         assert before["x_s"] == after["x_t"]  # one run: a step starts where the last one ended
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "gendiff"
 ROWS = [  # from the bottom; a name stands for a module or for all modules of a package
     {"errors"},
-    {"schedule", "noise", "latent", "images", "clock", "batches"},
+    {"schedule", "noise", "latent", "images", "clock", "batches", "cards"},
     {"nets", "data", "recipes"},
     {"denoise"},
     {"gan", "flow", "sample"},

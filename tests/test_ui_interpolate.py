@@ -215,8 +215,8 @@ def test_settings_of_a_link_are_read_or_refused(built):
     ],
 )
 def test_a_grid_gets_the_corners_that_it_lacks(text, filled):
-    assert interpolate._follow_view("grid", text)[-1]["value"] == filled
-    assert interpolate._follow_view("walk", text)[-1]["value"] == text
+    assert interpolate._corners("grid", text) == filled
+    assert interpolate._corners("walk", text) == text
 
 
 # ---- The PNG strip --------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_the_card_is_config_json(saved, name):
     assert card.shape == (1, 8, 8) and card.classes == ("round", "square", "star")
     digest = hashlib.sha256((saved / name / WEIGHTS).read_bytes()).hexdigest()
     assert card.sha256 == digest
-    assert sorted(p.name for p in (saved / name).iterdir()) == [CONFIG, WEIGHTS]
+    assert sorted(p.name for p in (saved / name).iterdir()) == ["README.md", CONFIG, WEIGHTS]
 
 
 @both_families

@@ -10,18 +10,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from gendiff.batches import fitting
 from gendiff.clock import timed
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
-from gendiff.gan import resolve_labels
 from gendiff.images import to_uint8
+from gendiff.noise import resolve_labels
 from gendiff.sample import Step, times
 from gendiff.schedule import Schedule
 from gendiff.studio.models import Studio
 from gendiff.studio.sums import Term, terms
 
 PICTURES_MAX = 16
-SHOWN_MAX = 200  # transitions that are shown; of a longer run, this many evenly spaced ones
+SHOWN_MAX = 1000  # transitions that are shown; of a longer run, this many evenly spaced ones
 BYTES_MAX = 24_000_000  # of pictures in one run: half a minute of a 10 Mbit/s line
 VARIANCES = ("posterior", "beta")
 EPS_SCALE = 3  # eps ~ N(0, 1) is shown divided by this: cuts 0.3 % of it instead of 32 %
@@ -113,7 +114,7 @@ class Denoising:
         yield self._drawn()
         work = timed(_trajectory(model, settings), model.device)
         before: Step | None = None
-        with closing(work):
+        with closing(work), fitting(len(settings.seeds)):
             for step, seconds in work:
                 if step.index in shown:
                     yield _moment(settings.sampler, model.schedule, step, before, seconds)

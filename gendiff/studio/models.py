@@ -16,7 +16,7 @@ from PIL import Image
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
 from gendiff.images import untile
-from gendiff.weights import BUNDLED, Card, Model, load, models, pick_device, pick_dtype
+from gendiff.weights import BUNDLED, CONFIG, Card, Model, load, pick_device, pick_dtype
 
 ASSETS = BUNDLED.parent / "assets"
 
@@ -48,8 +48,22 @@ class Studio:
         self._guard = threading.Lock()
 
     @cached_property
+    def _found(self) -> tuple[dict[str, Card], dict[str, str]]:
+        cards, damaged = [], {}
+        for path in sorted(self.folder.glob(f"*/{CONFIG}")):
+            try:
+                cards.append(Card.read(path.parent))
+            except GendiffError as error:  # the other models are there all the same
+                damaged[path.parent.name] = str(error)
+        return {card.name: card for card in sorted(cards, key=lambda card: card.cost)}, damaged
+
+    @property
     def _cards(self) -> dict[str, Card]:
-        return {card.name: card for card in models(self.folder)}
+        return self._found[0]
+
+    def damaged(self) -> dict[str, str]:
+        """Checkpoints that cannot be offered: folder name -> what is wrong and what to do."""
+        return self._found[1]
 
     def cards(self, family: str | None = None) -> list[Card]:
         """The checkpoints, cheapest first; of one family ("gan", "diffusion") or all."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from gendiff import clock, schedule
+from gendiff.batches import fitting
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
-from gendiff.gan import Gan, resolve_labels
+from gendiff.gan import Gan
 from gendiff.images import from_uint8, to_uint8
 from gendiff.latent import walk
-from gendiff.noise import Noise, parse
+from gendiff.noise import Noise, parse, resolve_labels
 from gendiff.studio.models import Real
 from gendiff.weights import Model
 
@@ -76,16 +76,15 @@ def sample(
     if isinstance(model, Gan):
         pictures, nfe = model.sample(chosen, labels=labels, truncation=truncation), 1
     else:
-        run = model.trajectory(
-            chosen, sampler=sampler, steps=steps, labels=labels, guidance=guidance
-        )
         if len(chosen) * steps > CALLS_MAX:
             raise GendiffError(
                 f"{len(chosen)} pictures in {steps} steps exceed {CALLS_MAX:,} network calls; "
                 "ask for fewer, or use trajectory, which can be stopped."
             )
-        (end,) = deque(run, maxlen=1)
-        pictures, nfe = end.x_s, end.nfe
+        pictures = model.sample(
+            chosen, labels=labels, sampler=sampler, steps=steps, guidance=guidance
+        )
+        nfe = model.network_calls(sampler, steps, guidance)
     seconds = clock.now(model.device) - start
     return Made(
         to_uint8(pictures), chosen, None if labels is None else labels.tolist(), seconds, nfe
@@ -107,8 +106,9 @@ def trajectory(
         raise GendiffError(
             f"{model.card.name} makes its picture in one call; it has no trajectory."
         )
+    chosen = parse(seeds, most=PICTURES_MAX)
     run = model.trajectory(
-        parse(seeds, most=PICTURES_MAX),
+        chosen,
         sampler=sampler,
         steps=steps,
         labels=label,
@@ -116,9 +116,11 @@ def trajectory(
         eta=eta,
         variance=variance,
     )
-    for step in run:
-        pictures = (to_uint8(x) for x in (step.x_t, step.x0, step.x_s))
-        yield Transition(step.index, step.total, step.t, step.s, step.nfe, step.log_snr, *pictures)
+    with fitting(len(chosen)):
+        for step in run:
+            pictures = (to_uint8(x) for x in (step.x_t, step.x0, step.x_s))
+            numbers = (step.index, step.total, step.t, step.s, step.nfe, step.log_snr)
+            yield Transition(*numbers, *pictures)
 
 
 def interpolate(model: Model, seeds: str, frames: int, path: str, label: int | None) -> np.ndarray:

@@ -33,7 +33,8 @@ def _models(studio: Studio) -> str:
         seen = "not recorded" if images is None else f"{images:,}"
         took = "not recorded" if hours is None else f"{hours:.1f}"
         rows.append(f"| {card.title} | {family} | {weights} | {seen} | {took} |")
-    return "\n".join(rows)
+    broken = [f"\n**{name}** is left out: {why}" for name, why in studio.damaged().items()]
+    return "\n".join(rows + broken)
 
 
 def _credits(studio: Studio) -> str:

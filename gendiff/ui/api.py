@@ -72,7 +72,7 @@ def publish(studio: Studio) -> None:
         steps: int = 25,
         guidance: float = 1.0,
         eta: float = 0.0,
-        variance: str = "beta",
+        variance: str = "posterior",
     ) -> Iterator[dict[str, Any]]:
         """Each transition x_t -> x_s of a diffusion model's run, as it is made."""
         run = service.trajectory(
@@ -122,8 +122,9 @@ def publish(studio: Studio) -> None:
 
 
 def _label(text: str) -> int | None:
-    if text.strip().lower() in ("any", ""):
+    text = str(text).strip()
+    if text.lower() in ("any", ""):
         return None
-    if not text.strip().isdecimal():
+    if not text.isdecimal():
         raise GendiffError(f'A class is its number or "any"; got {text[:40]!r}.')
     return int(text)

@@ -179,7 +179,14 @@ def build(studio: Studio, page: Page) -> None:
         **MODEL_WORK,
         **PRIVATE,
     )
-    stop.click(stopped, None, player, cancels=[running], queue=False, **PRIVATE)
+    stop.click(
+        lambda: (stopped(), "Stopped."),
+        None,
+        [player, line],
+        cancels=[running],
+        queue=False,
+        **PRIVATE,
+    )
     wire_exports(player, line, "denoise", panes=[3])
     page.opens_with("denoise", lambda: examples.read("denoise"), [player])
     readers = _readers(studio)

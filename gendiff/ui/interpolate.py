@@ -145,7 +145,8 @@ def build(studio: Studio, page: Page) -> None:
         return gr.update(choices=options, value=ANY)
 
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
-    view.change(_follow_view, [view, seeds], [frames, side, loop, go, seeds], **quick)
+    view.change(_follow_view, view, [frames, side, loop, go, seeds], **quick)
+    view.input(_corners, [view, seeds], seeds, **quick)  # not for a link: its seeds are its own
     data.change(follow_data, [data, label], label, **quick)
     shuffle.click(_new_seeds, view, seeds, **quick)
     settings = [data, view, seeds, frames, side, path, loop, label, steps]
@@ -194,29 +195,26 @@ def example(studio: Studio) -> Message:
 # ---- Choices --------------------------------------------------------------------------------
 
 
-def _follow_view(view: str, seeds: str) -> list[Any]:
-    """The settings that belong to the view; a grid gets the corners that it lacks."""
+def _follow_view(view: str) -> list[Any]:
+    """The settings that belong to the view."""
     grid = view == "grid"
     return [
         gr.update(visible=not grid),
         gr.update(visible=grid),
         gr.update(visible=not grid),
         gr.update(value="Make the grid" if grid else "Walk"),
-        gr.update(
-            label="Seeds: four corners" if grid else "Seeds: two to four",
-            value=_four(seeds) if grid else seeds,
-        ),
+        gr.update(label="Seeds: four corners" if grid else "Seeds: two to four"),
     ]
 
 
-def _four(text: str) -> str:
-    """The seeds and as many default corners as are lacking; what cannot be read stays."""
+def _corners(view: str, text: str) -> str:
+    """For a grid, the seeds and as many default corners as are lacking; else the text as it is."""
     try:
         seeds = list(walks.anchors(text))
     except GendiffError:
         return text
     spare = [seed for seed in CORNERS if seed not in seeds]
-    return text if len(seeds) == 4 else ", ".join(map(str, [*seeds, *spare][:4]))
+    return text if view == "walk" or len(seeds) == 4 else ", ".join(map(str, [*seeds, *spare][:4]))
 
 
 def _new_seeds(view: str) -> str:

@@ -9,10 +9,8 @@
     const open = new URLSearchParams(location.search).get("tab");
     if (!opened && open && open !== tab) return;
     const query = new URLSearchParams({ tab });
-    for (const part of ["__theme", "view"]) {
-      const kept = new URLSearchParams(location.search).get(part);
-      if (kept) query.set(part, kept);
-    }
+    const theme = new URLSearchParams(location.search).get("__theme");
+    if (theme) query.set("__theme", theme);
     names.forEach((name, index) => {
       const value = values[index];
       if (value !== null && value !== undefined && value !== "") query.set(name, value);

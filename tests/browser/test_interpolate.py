@@ -136,10 +136,12 @@ def test_a_grid_between_four_seeds(page, address):
 
 
 def test_a_link_runs_what_it_names(page, address):
-    query = "view=grid&seeds=1-4&side=2&path=lerp&label=2"
+    query = "view=grid&seeds=5, 6, 7, 9&side=2&path=lerp&label=2"
     tab = opened(page, address, f"tab=interpolate&{query}")
     expect(tab.locator(".gd-tile")).to_have_count(8)
     expect(tab.locator(".gd-note")).to_contain_text("class star")
+    seeds = tab.get_by_role("textbox", name="Seeds: four corners")
+    expect(seeds).to_have_value("5, 6, 7, 9")
     expect(tab.locator("#interpolate-run")).to_have_text("Make the grid")
 
 
