@@ -128,6 +128,7 @@ def test_a_thinned_run_says_so(studio, monkeypatch):
     monkeypatch.setattr(denoising, "SHOWN_MAX", 5)
     run, _ = denoise.show(prepare(studio, Settings(NAME, (0,), steps=20)))
     assert run.n == 6 and run.note.endswith("; 5 of 20 steps are shown")
+    assert run.note.startswith("seed 0, ")
 
 
 def sums(html):

@@ -66,7 +66,8 @@ def show(job: Denoising, note: str = "") -> tuple[Run, Iterator[Frame]]:
     ts, nats = job.log_snr()
     levels = [job.levels[index] for index in job.shown]
     frames = len(job.shown) + 1
-    notes = [note, f"{job.conditions}, batch {count}", _thinned(job)]
+    alone = job.captions()[0] if count == 1 else ""  # of several, each has its own caption
+    notes = [note, alone, f"{job.conditions}, batch {count}", _thinned(job)]
     run = Run(
         n=frames,
         panes=[Pane(name, title, h, w, c, count) for name, title in titles.items()],
