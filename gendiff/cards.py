@@ -144,7 +144,7 @@ def text(card: Card) -> str:
             "",
             "## Data and licence",
             "",
-            f"{card.credit or 'No credit is recorded.'} Licence: {card.licence}; "
+            f"{card.credit.rstrip('.') or 'No credit is recorded'}. Licence: {card.licence}; "
             "these weights carry the same.",
             "",
             "## Training",

@@ -70,6 +70,7 @@ def test_a_run_leaves_all_that_it_should(tmp_path, monkeypatch, recipe):
         "sheet.png",
         "milestones/0000005.png",
         "milestones/0000016.png",
+        "checkpoint/README.md",
         "checkpoint/config.json",
         "checkpoint/model.safetensors",
     }
@@ -152,7 +153,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_state(tmp_path):
 def test_what_cannot_be_written_is_said(tmp_path):
     run = Run(GAN, tmp_path / "run", CPU)
     (tmp_path / "file").touch()
-    with pytest.raises(GendiffError, match="No checkpoint can be written"):
+    with pytest.raises(GendiffError, match="checkpoint cannot be written"):
         fit.export(run, tmp_path / "file")
     (tmp_path / "run" / "sheet.png").mkdir()
     with pytest.raises(GendiffError, match="sheet.png cannot be written"):

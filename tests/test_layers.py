@@ -34,7 +34,7 @@ ONLY_IN = {  # what must not be imported elsewhere
     "gradio": {"ui"},
     "huggingface_hub": {"hub"},
     "av": {"images"},
-    "safetensors": {"weights", "fit"},
+    "safetensors": {"weights"},
 }
 NOWHERE = {"diffusers", "transformers", "robohash", "pickle5", "dill", "matplotlib"}
 
