@@ -219,7 +219,7 @@ def test_both_networks_know_the_class():
     same = x[1:2].expand(3, -1, -1, -1)
     verdict = discriminator(same, torch.tensor([0, 1, 1]))
     torch.testing.assert_close(verdict[1], verdict[2])
-    assert abs(float(verdict[0] - verdict[1])) > 1e-9
+    assert abs(float((verdict[0] - verdict[1]).detach())) > 1e-9
 
 
 def test_with_spectral_norm_every_layer_has_largest_singular_value_1():

@@ -192,7 +192,7 @@ def test_both_families_overfit_four_images(this, shapes, tmp_path, device):
     labels = torch.arange(16, device=device) % 4
     drawn = model.sample(range(16), labels=labels, **options)
     error = (drawn - truth[labels]).square().flatten(1).mean(1)
-    assert float(error.max()) < 0.1  # two of the pictures differ by at least 0.8
+    assert float(error.max()) < 0.2  # half way to the nearest other picture it would be more
     far = (truth[:, None] - truth[None]).square().flatten(2).mean(2)
     assert float((far + 9 * torch.eye(4, device=device)).min()) > 0.8
 

@@ -25,7 +25,7 @@ def build(studio: Studio) -> gr.Blocks:
             "<p>See, step through and compare GANs and diffusion models that learned the same "
             "pictures.</p></header>"
         )
-        with gr.Tabs(elem_id="tabs") as tabs:
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             for name, title, module in (
                 ("gan", "GAN", gan),
                 ("interpolate", "Interpolate", interpolate),
