@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "gendiff"
 ROWS = [  # from the bottom; a name stands for a module or for all modules of a package
     {"errors"},
+    {"results"},
     {"schedule", "noise", "latent", "images", "clock", "batches", "cards"},
     {"nets", "data", "recipes"},
     {"denoise"},
@@ -20,8 +21,8 @@ ROWS = [  # from the bottom; a name stands for a module or for all modules of a 
     {"diffusion"},
     {"weights"},
     {""},  # gendiff itself: the public names
-    {"train", "metrics", "hub", "machine"},
-    {"fit", "bench"},
+    {"train", "readers", "metrics", "hub", "machine"},
+    {"fit", "bench", "teach"},
     {"report"},
     {"studio"},
     {"ui", "films"},
