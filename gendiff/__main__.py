@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import torch
 
-from gendiff import __version__, commands, films
+from gendiff import __version__, commands, compare, films
 from gendiff.errors import GendiffError
 from gendiff.images import FORMATS
 from gendiff.latent import PATHS
@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     walk.set_defaults(command=films.interpolate)
 
     _train(sub.add_parser("train", help="train a checkpoint, or go on with it"))
+    _compare(sub.add_parser("compare", help="race contestants on the same data set"))
     _bench(sub.add_parser("bench", help="measure checkpoints on this machine"))
 
     app = sub.add_parser("app", help="start the app in the browser")
@@ -113,6 +114,27 @@ def _train(train: argparse.ArgumentParser) -> None:
         "--install", action="store_true", help="copy the result to checkpoints/NAME"
     )
     train.set_defaults(command=commands.train)
+
+
+def _compare(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "contestants",
+        nargs="*",
+        metavar="CONTESTANT",
+        help="gan, ddim-50, dpmpp_2m-20, ... or NAME, NAME:ddim-50; default: gan ddim-50",
+    )
+    command.add_argument("--data", help="a data set; default: that of the first checkpoint named")
+    command.add_argument("--seeds", default="0-15", help="7, 0-15 or 1,5,9-12; default: 0-15")
+    command.add_argument("--batch", type=int, default=16, help="pictures at once; default: 16")
+    command.add_argument(
+        "--label", help="a class, by number or name; default: each seed draws one"
+    )
+    command.add_argument("--checkpoints", type=Path, metavar="FOLDER", help="default: bundled")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument("--csv", action="store_true")
+    _where(command)
+    command.set_defaults(command=compare.race)
 
 
 def _bench(bench: argparse.ArgumentParser) -> None:

@@ -125,10 +125,10 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Model, int | None, dict[st
         if option not in OPTIONS[card.family]:
             raise GendiffError(f"--{option} is not for {card.name}, a {card.family} model.")
         options[option] = value
-    return model, _class(card, arguments.label), options
+    return model, class_of(card, arguments.label), options
 
 
-def _class(card: Card, text: str | None) -> int | None:
+def class_of(card: Card, text: str | None) -> int | None:
     """A class by its number or its name."""
     if text is None or text.isascii() and text.isdigit():
         return None if text is None else int(text)

@@ -26,7 +26,7 @@ ROWS = [  # from the bottom; a name stands for a module or for all modules of a 
     {"report"},
     {"studio"},
     {"ui", "films"},
-    {"commands"},
+    {"commands", "compare"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}

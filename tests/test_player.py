@@ -400,3 +400,31 @@ def test_the_browser_side_loads_nothing(name):
     allowed = {"http://www.w3.org/2000/svg"}
     assert set(re.findall(r"https?://[^\s\"'`)]+", text)) <= allowed
     assert not re.search(r"@import|url\(|import\(|</style", text)
+
+
+# ---- Panes that stay as they are ------------------------------------------------------------
+
+
+def test_a_pane_that_stays_is_not_sent_again_and_is_there_in_an_export():
+    run = Run(3, [Pane("a", "", 2, 2, 1), Pane("b", "", 2, 2, 3, 2)], "Lanes")
+    a = [np.full((1, 2, 2, 1), k, np.uint8) for k in range(3)]
+    b = [np.full((2, 2, 2, 3), 10 + k, np.uint8) for k in range(3)]
+    frames = [Frame([a[0], b[0]]), Frame([None, b[1]]), Frame([a[2], None])]
+    message = run.whole(frames)
+    sent = message["ops"][1]["frames"]
+    assert [frame["kept"] for frame in sent] == [[], [0], [1]]
+    assert [len(base64.b64decode(frame["pixels"])) for frame in sent] == [28, 24, 4]
+    store = RunStore()
+    store.add(message)
+    kept = store.pictures(run.run)
+    for got, want in zip(kept, [(a[0], b[0]), (a[0], b[1]), (a[2], b[1])], strict=True):
+        for one, other in zip(got, want, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_the_first_frame_needs_all_panes():
+    run = Run(2, [Pane("a", "", 2, 2, 1)], "Lanes")
+    with pytest.raises(ValueError, match="first frame"):
+        run.frames(0, [Frame([None])])
+    with pytest.raises(ValueError, match="panes"):
+        run.frames(1, [Frame([None, None])])

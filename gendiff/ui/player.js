@@ -20,7 +20,7 @@ const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 const fresh = () => ({
   run: null, start: null, frames: [], n: 0, got: 0, prefix: 0, reach: -1, step: 0, mode: "idle",
   end: null, message: "", began: 0, solo: null, marked: null, cursor: 0, panes: [], charts: [],
-  thumbs: [], histogram: null, formula: "", bytes: 0,
+  thumbs: [], histogram: null, formula: "",
 });
 let S = fresh();
 let speed = 1, loopChoice = null, filling = null, heardAt = 0;
@@ -66,8 +66,7 @@ function begin(start, refilled) {
   if (refilled) Object.assign(S, { end, message });
   if (!start.autoplay && n === start.n) S.step = step; // another seed, the same place
   S.panes = start.panes.map((spec) => {
-    const pane = { ...spec, at: S.bytes, size: spec.h * spec.w * spec.c };
-    S.bytes += pane.size * spec.count;
+    const pane = { ...spec, size: spec.h * spec.w * spec.c };
     pane.figure = make("figure", "gd-pane", null, stage);
     writeMath(make("figcaption", "", null, pane.figure), spec.title);
     const frame = make("div", "gd-frame", null, pane.figure);
@@ -77,9 +76,19 @@ function begin(start, refilled) {
     pane.tiles = make("div", "gd-tiles", null, frame);
     return pane;
   });
+  if (start.speeds) offerSpeeds(start.speeds);
   for (const line of start.code) make("code", "", line, make("li", "", null, $("code")));
   buildCharts();
   layout();
+}
+
+function offerSpeeds(speeds) { // the chosen one stays, if there is such a one
+  const picker = $("speed");
+  if (speeds.join() !== [...picker.options].map((option) => option.value).join()) {
+    picker.replaceChildren(...speeds.map((x) => Object.assign(make("option", "", `${x}×`), { value: x })));
+  }
+  speed = speeds.includes(speed) ? speed : 1;
+  picker.value = speed;
 }
 
 function buildCharts() { // one for each unit: curves of one unit share it
@@ -90,13 +99,18 @@ function buildCharts() { // one for each unit: curves of one unit share it
 
 function keep({ k, frames }) {
   if (!S.start) return; // the refill brings it again, after the start
-  frames.forEach(({ pixels, ...said }, i) => {
+  frames.forEach(({ pixels, kept = [], ...said }, i) => {
     if (k + i >= S.start.n || S.frames[k + i]) return;
-    const bytes = decode(pixels);
-    if (bytes.length !== S.bytes) throw new Error(`frame ${k + i}: ${bytes.length} bytes instead of ${S.bytes}`);
-    S.frames[k + i] = { bytes, ...said };
-    S.got++;
     S.reach = Math.max(S.reach, k + i);
+    const before = S.frames[k + i - 1];
+    if (kept.length && !before) return; // the refill brings it again, after the one before
+    const bytes = decode(pixels);
+    let at = 0;
+    const parts = S.panes.map((pane, index) => (kept.includes(index) ? before.parts[index]
+      : bytes.subarray(at, (at += pane.size * pane.count))));
+    if (bytes.length !== at) throw new Error(`frame ${k + i}: ${bytes.length} bytes instead of ${at}`);
+    S.frames[k + i] = { parts, ...said };
+    S.got++;
   });
   while (S.frames[S.prefix]) S.prefix++;
   // The first moment shows frame 0: a run that comes at once must not flash its last frame.
@@ -229,11 +243,11 @@ function buildStrip() { // thumbnails along the run, each at the place of its fr
 
 // ---- Painting -------------------------------------------------------------------------------
 
-function paintPane(pane, bytes) {
+function paintPane(pane, bytes) { // bytes: of this pane, all its pictures
   const stride = pane.canvas.width;
   shown(pane).forEach((tile, i) => {
     const offset = Math.floor(i / pane.across) * (pane.h + pane.down) * stride + (i % pane.across) * (pane.w + pane.gap);
-    blit(bytes, pane.at + tile * pane.size, pane, pane.pixels, offset, stride);
+    blit(bytes, tile * pane.size, pane, pane.pixels, offset, stride);
   });
   pane.context.putImageData(pane.image, 0, 0);
 }
@@ -246,7 +260,7 @@ function paintStrip() {
     thumb.node.disabled = !S.frames[thumb.k];
     if (thumb.tile === tile || !S.frames[thumb.k]) return;
     const context = thumb.canvas.getContext("2d"), image = context.createImageData(pane.w, pane.h);
-    blit(S.frames[thumb.k].bytes, pane.at + tile * pane.size, pane, new Uint32Array(image.data.buffer), 0, pane.w);
+    blit(S.frames[thumb.k].parts[S.start.strip], tile * pane.size, pane, new Uint32Array(image.data.buffer), 0, pane.w);
     context.putImageData(image, 0, 0);
     thumb.tile = tile;
   });
@@ -265,7 +279,7 @@ function paint() {
   paintTransport();
   if (!frame || !stage.clientWidth) return;
   if (!S.panes[0].context) return layout(); // it was built in a closed tab
-  for (const pane of S.panes) paintPane(pane, frame.bytes);
+  S.panes.forEach((pane, i) => paintPane(pane, frame.parts[i]));
   paintStrip();
   paintInfo(frame);
 }

@@ -93,16 +93,22 @@ class RunStore:
         """Each frame's panes (count, h, w, c) in uint8, for an export; None if the run is gone."""
         with self._lock:
             kept = self._runs.get(run)
-            texts = [kept.frames[k]["pixels"] for k in sorted(kept.frames)] if kept else []
+            sent = [kept.frames[k] for k in sorted(kept.frames)] if kept else []
         if kept is None:
             return None
         shapes = [(p["count"], p["h"], p["w"], p["c"]) for p in kept.start["panes"]]
-        cuts = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-        flat = (np.frombuffer(base64.b64decode(text), np.uint8) for text in texts)
-        return [
-            [part.reshape(shape) for part, shape in zip(np.split(one, cuts), shapes, strict=True)]
-            for one in flat
-        ]
+        run: list[list[np.ndarray]] = []
+        for frame in sent:
+            flat = np.frombuffer(base64.b64decode(frame["pixels"]), np.uint8)
+            panes, at = [], 0
+            for index, shape in enumerate(shapes):
+                if index in frame.get("kept", ()):
+                    panes.append(run[-1][index])
+                    continue
+                panes.append(flat[at : at + math.prod(shape)].reshape(shape))
+                at += math.prod(shape)
+            run.append(panes)
+        return run
 
     def _add(self, op: Message) -> None:
         run = op.get("run")

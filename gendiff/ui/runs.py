@@ -3,8 +3,9 @@
 A message is JSON, told apart by its "op":
 
     start    what stays the same during a run: a `Run`
-    frames   {"run", "k": index of the first, "frames": [{"pixels", "facts", "html", "line",
-             "hist"}]}; pixels: base64 of all panes' bytes in pane order, each (count, h, w, c)
+    frames   {"run", "k": index of the first, "frames": [{"pixels", "kept", "facts", "html",
+             "line", "hist"}]}; pixels: base64 of the panes' bytes in pane order, each (count, h,
+             w, c); kept: the panes that are as in the frame before, not sent again
     end      {"run" (None: whatever runs), "state": "done" | "stopped", "message",
              "n": frames sent}
     idle     an empty player
@@ -63,14 +64,15 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: a uint8 array (count, h, w, c) for each pane, and what is said beside it.
+    """One frame: a uint8 array (count, h, w, c) for each pane, None where it is as in the frame
+    before (not in the first), and what is said beside it.
 
     facts: name -> number or text, shown in this order. html: the formula with this frame's
     numbers; only markup made by this program, never a visitor's text. line: index of the line of
     `Run.code` that this frame carries out.
     """
 
-    panes: Sequence[np.ndarray]
+    panes: Sequence[np.ndarray | None]
     facts: Mapping[str, float | str] = field(default_factory=dict)
     html: str = ""
     line: int | None = None
@@ -86,7 +88,8 @@ class Run:
     "zoom" shows a picked picture alone, "mark" outlines it (None: zoom where n > 1). autoplay:
     a run that arrives at once is played; else it waits at the frame that was on screen. strip:
     the pane of the thumbnails (None: no thumbnails). fps: frames a second (None: so many that the
-    run takes about six seconds). noun: what one frame is called.
+    run takes about six seconds), and speeds the multiples of it that a person can choose. noun:
+    what one frame is called.
     Raises ValueError where the parts contradict each other.
     """
 
@@ -102,6 +105,7 @@ class Run:
     caption_mode: Literal["hover", "always"] = "hover"
     pick: Literal["zoom", "mark"] | None = None
     fps: float | None = None
+    speeds: Sequence[float] = (0.25, 0.5, 1, 2, 4)
     loop: bool = False
     autoplay: bool = True
     strip: int | None = 0
@@ -123,6 +127,8 @@ class Run:
 
     def frames(self, k: int, frames: Sequence[Frame]) -> Message:
         """Frames k, k + 1, ...; ValueError where they do not fit the panes or the run."""
+        if k == 0 and frames and any(pane is None for pane in frames[0].panes):
+            raise ValueError("the first frame needs all of its panes")
         if k < 0 or k + len(frames) > self.n:
             raise ValueError(f"frames {k}..{k + len(frames) - 1} do not fit in a run of {self.n}")
         return {"op": "frames", "run": self.run, "k": k, "frames": [*map(self._frame, frames)]}
@@ -141,14 +147,16 @@ class Run:
         return batch(self.start(), self.frames(0, frames), end)
 
     def _frame(self, frame: Frame) -> Message:
-        want = [(p.count, p.h, p.w, p.c) for p in self.panes]
-        if [(a.shape, a.dtype) for a in frame.panes] != [(s, np.uint8) for s in want]:
-            got = [f"{a.dtype} {a.shape}" for a in frame.panes]
+        kept = [i for i, pane in enumerate(frame.panes) if pane is None]
+        sent = [pane for pane in frame.panes if pane is not None]
+        want = [(p.count, p.h, p.w, p.c) for i, p in enumerate(self.panes) if i not in kept]
+        got = [f"{a.dtype} {a.shape}" for a in sent]
+        if len(frame.panes) != len(self.panes) or got != [f"uint8 {shape}" for shape in want]:
             raise ValueError(f"a frame's panes are {got}, the run's are uint8 {want}")
-        pixels = base64.b64encode(b"".join(a.tobytes() for a in frame.panes)).decode()
+        pixels = base64.b64encode(b"".join(a.tobytes() for a in sent)).decode()
         hist = asdict(frame.hist) if frame.hist else None
         said = {"facts": frame.facts, "html": frame.html, "line": frame.line, "hist": hist}
-        return {"pixels": pixels, **_plain(said)}
+        return {"pixels": pixels, "kept": kept, **_plain(said)}
 
 
 def batch(*ops: Message) -> Message:

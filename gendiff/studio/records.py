@@ -1,0 +1,82 @@
+"""A race as a record in JSON's types: settings, conditions, results, ratios, the command."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from gendiff.machine import describe
+from gendiff.studio.models import Studio
+from gendiff.studio.race import Race, Result
+
+Record = dict[str, Any]
+
+
+def ratios(results: Sequence[Result]) -> list[float | None]:
+    """How many times as long as the fastest each lane took; None for one that failed."""
+    fastest = min((one.seconds for one in results if one.seconds), default=None)
+    return [one.seconds / fastest if one.seconds and fastest else None for one in results]
+
+
+def conditions(studio: Studio) -> dict[str, object]:
+    """Where a race ran, as its record says it."""
+    return {
+        "machine": describe(studio.device),
+        "device": studio.device.type,
+        "dtype": str(studio.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def record(studio: Studio, race: Race, results: Sequence[Result]) -> dict[str, object]:
+    """The whole race in JSON's types: settings, conditions, results with ratios, command."""
+    rows = [
+        {
+            "contestant": one.contestant,
+            "title": one.title,
+            "nfe": one.nfe,
+            "images": one.images,
+            "batch": one.batch,
+            "seconds": one.seconds,
+            "images_per_second": one.images_per_second,
+            "times_the_fastest": ratio,
+            "failed": one.failed or None,
+        }
+        for one, ratio in zip(results, ratios(results), strict=True)
+    ]
+    return {
+        "data": race.data,
+        "seeds": list(race.seeds),
+        "class": race.label,
+        "same_noise": race.same_noise,
+        **conditions(studio),
+        "results": rows,
+        "command": command(race),
+    }
+
+
+def command(race: Race) -> str:
+    """The command that races the same again."""
+    seeds = race.seeds
+    run_ = len(seeds) > 1 and seeds == tuple(range(seeds[0], seeds[0] + len(seeds)))
+    text = f"{seeds[0]}-{seeds[-1]}" if run_ else ",".join(map(str, seeds))
+    words = " ".join(one.spec for one in race.contestants)
+    label = "" if race.label is None else f" --label {race.label}"
+    return f"python -m gendiff compare {words} --seeds {text} --batch {race.batch}{label}"
+
+
+def to_csv(record: Record) -> str:
+    """A line a contestant; what holds for all of them stands in every line."""
+    shared = {key: record[key] for key in ("data", "machine", "device", "dtype", "threads")}
+    shared["seeds"] = " ".join(map(str, record["seeds"]))
+    rows = [{**row, **shared} for row in record["results"]]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
