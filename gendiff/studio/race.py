@@ -151,6 +151,17 @@ def run(studio: Studio, race: Race) -> Iterator[Event]:
         yield Result(lane, **_facts(race, one), seconds=last.seconds, images_per_second=speed)
 
 
+def forecast(studio: Studio, race: Race) -> Iterator[tuple[str, float]]:
+    """Each contestant's title and the seconds it will take, before the race; those whose model
+    cannot be loaded are left out."""
+    for one in race.contestants:
+        try:
+            model = studio.model(one.model)
+        except GendiffError:  # the race says so
+            continue
+        yield one.title(), expected(model, one, len(race.seeds), race.batch)
+
+
 def expected(model: Model, one: Contestant, pictures: int, batch: int) -> float:
     """Seconds that a lane will take, from one call of this batch; also its warm-up."""
     sizes = {min(batch, pictures), pictures % batch} - {0}

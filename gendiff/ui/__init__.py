@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from gendiff.studio import Studio
-from gendiff.ui import about, api, denoise, forward, gan, interpolate
+from gendiff.ui import about, api, compare, denoise, forward, gan, interpolate
 from gendiff.ui.parts import Page
 from gendiff.ui.theme import SCRIPT, STYLE, theme
 
@@ -31,6 +31,7 @@ def build(studio: Studio) -> gr.Blocks:
                 ("interpolate", "Interpolate", interpolate),
                 ("denoise", "Denoise", denoise),
                 ("forward", "Forward", forward),
+                ("compare", "Compare", compare),
                 ("about", "About", about),
             ):
                 with page.tab(name, title):

@@ -20,7 +20,7 @@ from gendiff.studio.models import ASSETS
 from gendiff.ui.runs import Message
 
 FOLDER = ASSETS / "examples"
-TABS = ("gan", "interpolate", "denoise", "forward")
+TABS = ("gan", "interpolate", "denoise", "forward", "compare")
 BYTES_MAX = 1_500_000  # of one file: it is in the repository, and a visitor waits for it
 
 

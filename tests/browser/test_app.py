@@ -16,7 +16,13 @@ from gendiff.ui.theme import SCRIPT, STYLE, theme
 pytestmark = pytest.mark.browser
 
 SHOTS = Path(__file__).resolve().parents[2] / "screenshots"
-TABS = {"gan": "GAN", "interpolate": "Interpolate", "denoise": "Denoise", "forward": "Forward"}
+TABS = {
+    "gan": "GAN",
+    "interpolate": "Interpolate",
+    "denoise": "Denoise",
+    "forward": "Forward",
+    "compare": "Compare",
+}
 SIZES = {
     "normal": {"viewport": {"width": 1440, "height": 900}},
     "dark": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"},

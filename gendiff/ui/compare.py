@@ -1,0 +1,47 @@
+"""The Compare tab: one view an activity; the address holds the view and its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from gendiff.studio import Studio
+from gendiff.ui import compare_race
+from gendiff.ui.parts import PRIVATE, Page, choice_of, heading
+
+TAB = "compare"
+VIEWS = {
+    "race": ("Race", compare_race),
+}
+
+
+def build(studio: Studio, page: Page) -> None:
+    """The views and the switch between them, inside the open gr.Tab."""
+    heading(
+        "Compare",
+        "The same pictures to learn from, two families: how fast, how good, how varied?",
+    )
+    view = gr.Radio(
+        [(title, name) for name, (title, _) in VIEWS.items()],
+        value="race",
+        show_label=False,
+        label="View",
+        container=False,
+        elem_id="compare-view",
+    )
+    groups, kept = {}, {}
+    for name, (_, module) in VIEWS.items():
+        with gr.Column(visible=name == "race") as groups[name]:
+            kept |= module.build(studio, page, view)
+
+    def show(chosen: str) -> list[Any]:
+        return [gr.update(visible=name == chosen) for name in groups]
+
+    view.change(show, view, list(groups.values()), queue=False, show_progress="hidden", **PRIVATE)
+    page.keep(TAB, view=(view, choice_of(*VIEWS)), **kept)
+
+
+def example(studio: Studio) -> dict[str, Any]:
+    """What stands in the tab when it opens: a race that was run beforehand."""
+    return compare_race.example(studio)

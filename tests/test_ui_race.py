@@ -1,0 +1,224 @@
+"""The Compare tab's race without a browser: what the player is sent, the table, the address."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from gendiff.errors import GendiffError
+from gendiff.images import to_uint8
+from gendiff.studio import Studio, race
+from gendiff.studio.race import prepare
+from gendiff.studio.timeline import blank
+from gendiff.ui import compare, compare_race, examples, race_runs
+from gendiff.ui.parts import Page
+from gendiff.ui.player import Player, RunStore
+from gendiff.ui.race_runs import about, forecast, snapshots, stream_race
+from gendiff.ui.standings import standings
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def studio(saved):
+    return Studio(saved, "cpu", "float32")
+
+
+@pytest.fixture
+def built(studio):
+    """The tab's page and its handlers by name."""
+    page = Page()
+    with gr.Blocks() as demo, gr.Tabs() as tabs:
+        with page.tab("compare", "Compare"):
+            compare.build(studio, page)
+        page.wire(demo, tabs)
+    return page, {fn.fn.__name__: fn.fn for fn in demo.fns.values() if fn.fn}
+
+
+def ops(messages):
+    return [op for m in messages if "op" in (m or {}) for op in m.get("ops", [m])]
+
+
+def asked(**changes):
+    settings = {"view": "race", "data": "shapes", "lanes": ["gan", "ddim-3"], "seeds": "1-5"}
+    return {**settings, "batch": 2, "label": "any", **changes}.values()
+
+
+def test_the_race_is_shown_live_and_then_replayed(studio, monkeypatch):
+    monkeypatch.setattr(race_runs, "PACE", 0)
+    plan, results = prepare(studio, ["gan", "ddim-4", "ddpm-6"], range(5), batch=3), []
+    updates = list(stream_race(studio, plan, "CPU", results))
+    sent = ops(message for message, _ in updates)
+    live, again = (op for op in sent if op["op"] == "start")
+    assert [pane["title"] for pane in live["panes"]] == ["GAN", "DDIM, 4 steps", "DDPM, 6 steps"]
+    frames = [f for op in sent if op["op"] == "frames" for f in op["frames"]]
+    assert [op["k"] for op in sent if op["op"] == "frames"][: 1 + 2 + 8 + 12] == [*range(23)]
+    assert [len(f["kept"]) for f in frames[:23]] == [0] + [2] * 22  # only the lane at work
+    said = [text for _, text in updates if text.startswith("Lane ")]
+    assert said[0].startswith("Lane 1 of 3: GAN, about ") and updates[-1][1].startswith("Done: ")
+    assert len(results) == 3 and again["run"] != live["run"]
+
+
+def test_the_replay_is_the_measured_race_in_true_time(studio):
+    plan, results = prepare(studio, ["gan", "ddim-6"], [7, 8, 9]), []
+    messages = [message for message, _ in stream_race(studio, plan, "CPU", results)]
+    start, frames, end = messages[-1]["ops"]
+    seconds = max(one.seconds for one in results)
+    assert start["axis"][-1] == pytest.approx(seconds)
+    assert (start["n"] - 1) / start["fps"] == pytest.approx(seconds)  # 1x is true time
+    assert min(start["speeds"]) < 1 in start["speeds"]
+    assert (end["state"], end["n"]) == ("done", start["n"])
+    store = RunStore()
+    store.add(messages[-1])
+    shown = store.pictures(start["run"])
+    empty = blank(plan.shape, 3)
+    for lane, model in enumerate(("tiny-gan", "tiny-diffusion")):
+        np.testing.assert_array_equal(shown[0][lane], empty)
+        options = {"steps": 6} if lane else {}
+        made = to_uint8(studio.model(model).sample(plan.seeds, **options))
+        assert np.abs(shown[-1][lane].astype(int) - made).max() <= 1
+        ends = next(k for k, x in enumerate(start["axis"]) if x >= results[lane].seconds - 1e-12)
+        np.testing.assert_array_equal(shown[ends][lane], shown[-1][lane])
+        if ends:
+            assert "0 of 3" in frames["frames"][ends - 1]["html"]
+    curves = start["curves"]
+    assert [curve["y"][-1] for curve in curves] == [100, 100]
+    assert all(curve["y"] == sorted(curve["y"]) for curve in curves)
+
+
+def test_a_lane_that_fails_is_said_and_the_others_are_shown(checkpoints):
+    (checkpoints / "tiny-diffusion" / "model.safetensors").write_bytes(b"broken")
+    studio = Studio(checkpoints, "cpu", "float32")
+    plan, results = prepare(studio, ["ddim-3", "gan"], range(2)), []
+    updates = list(stream_race(studio, plan, "CPU", results))
+    assert any("could not race" in text and "altered" in text for _, text in updates)
+    last = ops([updates[-1][0]])[1]["frames"][-1]
+    assert "could not race" in last["html"] and "2 of 2" in last["html"]
+
+
+def test_pictures_of_the_way_stay_within_a_line_s_reach(studio):
+    plan = prepare(studio, ["ddpm-100", "ddim-100", "gan"], range(64))
+    object.__setattr__(plan, "shape", (3, 64, 64))
+    assert 2 * snapshots(plan) * 64 * 3 * 64 * 64 <= race_runs.BYTES
+    object.__setattr__(plan, "shape", (1, 8, 8))
+    assert snapshots(plan) == 60
+
+
+def test_showing_a_race_costs_at_most_five_percent_of_the_work(monkeypatch):
+    """Of the processor's time; with fewer steps than the default race, whose share is smaller."""
+    studio = Studio(device="cpu", dtype="float32")
+    plan = prepare(studio, ["fashion-gan", "ddim-10"], range(16))
+    list(race.forecast(studio, plan))
+    work, run = [0.0], race.run
+
+    def watched(*args):
+        events = run(*args)
+        while True:
+            start = time.thread_time()
+            event = next(events, None)
+            work[0] += time.thread_time() - start
+            if event is None:
+                return
+            yield event
+
+    monkeypatch.setattr(race, "run", watched)
+    with gr.Blocks():
+        player = Player(store=RunStore())
+    start = time.thread_time()
+    for message, _ in stream_race(studio, plan, "CPU", []):
+        player.postprocess(message)
+    shown = time.thread_time() - start - work[0]
+    assert work[0] > 0.3 and shown < 0.05 * work[0]
+
+
+# ---- The tab --------------------------------------------------------------------------------
+
+
+def test_the_handler_ends_with_the_table_and_the_record(built):
+    updates = list(built[1]["run"](*asked(label="1")))
+    record = updates[-1][3]
+    assert record["class"] == 1 and record["seeds"] == [1, 2, 3, 4, 5]
+    assert json.loads(json.dumps(record)) == record
+    assert "DDIM, 3 steps" in updates[-1][2]
+    start = ops(m for m, *_ in updates)[0]
+    assert [pane["count"] for pane in start["panes"]] == [5, 5]
+    assert len(base64.b64decode(ops(m for m, *_ in updates)[1]["frames"][0]["pixels"])) == 640
+
+
+def test_a_link_to_another_view_races_nobody(built):
+    assert list(built[1]["run"](*asked(view="quiz"))) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"lanes": []}, "2 to 4"),
+        ({"lanes": None}, "2 to 4"),
+        ({"lanes": ["gan", "ddim-0"]}, "from 1 to 100"),
+        ({"lanes": ["gan", "ddim-1000000"]}, "from 1 to 100"),
+        ({"lanes": ["gan", EVIL]}, "no contestant"),
+        ({"seeds": "0-64"}, "more than 64"),
+        ({"seeds": ""}, "whole numbers"),
+        ({"batch": 0}, "batch"),
+        ({"label": "dragon"}, "choose one from the list"),
+        ({"label": "3"}, "class"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_sentence(built, wrong, said):
+    with pytest.raises(gr.Error, match=said):
+        next(built[1]["run"](*asked(**wrong)))
+
+
+def test_settings_of_a_link_are_read_or_refused(built):
+    readers = {name: reader for name, (_, reader) in built[0].settings["compare"].items()}
+    assert readers["lanes"]("gan,ddim-25") == ["gan", "ddim-25"]
+    assert readers["view"]("race") == "race" and readers["batch"]("8") == 8
+    bad = [("lanes", "gan"), ("lanes", "gan,x-3"), ("lanes", "gan,ddim-0"), ("view", "x")]
+    bad += [("data", "dogs"), ("seeds", "0-64"), ("batch", "65"), ("label", "round")]
+    for name, text in bad:
+        with pytest.raises((ValueError, GendiffError)):
+            readers[name](text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.03, "0.03 seconds"), (1.2, "1 second"), (12.4, "12 seconds"), (290, "5 minutes")],
+)
+def test_a_forecast_is_no_more_exact_than_it_is(seconds, text):
+    assert about(seconds) == text
+    assert forecast([("GAN", seconds)]) == f"This race takes about {text}: GAN {text}."
+
+
+def test_the_table_escapes_what_is_not_ours(studio):
+    plan, results = prepare(studio, ["gan", "ddim-2"], [1]), []
+    for event in race.run(studio, plan):
+        if isinstance(event, race.Result):
+            results.append(event)
+    from gendiff.studio import records
+
+    record = records.record(studio, plan, results)
+    record["results"][0] |= {"failed": EVIL, "title": EVIL}
+    html = standings(record)
+    assert EVIL not in html and "&lt;img" in html and "could not race" in html
+
+
+def test_the_example_is_a_race_and_the_bundled_one_says_so(studio, monkeypatch):
+    monkeypatch.setattr(compare_race, "DEFAULT", ["gan", "ddim-2"])
+    made = compare.example(studio)
+    assert made["message"]["ops"][0]["note"].startswith("Measured beforehand; 1× is true time")
+    bundled = examples.read("compare")
+    assert [one["nfe"] for one in bundled["record"]["results"]] == [1, 50]
+    _, table, record = compare_race._opened(bundled)
+    assert "run beforehand" in table and record == bundled["record"]
+
+
+def test_without_models_the_tab_still_stands(tmp_path):
+    page = Page()
+    with gr.Blocks(), gr.Tabs(), page.tab("compare", "Compare"):
+        compare.build(Studio(tmp_path, "cpu", "float32"), page)
