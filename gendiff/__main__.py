@@ -105,6 +105,9 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--threads", type=int, help="of the processor")
     train.add_argument("--folder", type=Path, help="of the run; default: runs/NAME")
     train.add_argument(
+        "--start", metavar="CHECKPOINT", help="of a new run: weights to go on from, not from nothing"
+    )
+    train.add_argument(
         "--fresh", action="store_true", help="from nothing; an old run is set aside"
     )
     train.add_argument(

@@ -66,7 +66,7 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.fresh and (aside := fit.set_aside(folder)):
         print(f"the earlier run is kept in {aside}")
     make_folder(folder)
-    run = Run(recipe, folder, device)
+    run = Run(recipe, folder, device, arguments.start)
     facts = {"command": command, "machine": machine.describe(device)}
     print(
         f"{recipe.name}: {run.images:,} of {recipe.images:,} images, {facts['machine']}, {folder}"
@@ -99,6 +99,8 @@ def train(arguments: argparse.Namespace) -> int:
 def _recipe(arguments: argparse.Namespace) -> tuple[Recipe, str]:
     """The recipe with what the command line changes in it, and the command that says so."""
     recipe, command = recipes.recipe(arguments.name), f"python -m gendiff train {arguments.name}"
+    if arguments.start is not None:
+        command += f" --start {arguments.start}"
     for option, highest in (("images", 10**12), ("batch", 2**16)):
         if (value := getattr(arguments, option)) is not None:
             whole(f"--{option}", value, 1, highest)

@@ -74,6 +74,7 @@ RECIPES: Mapping[str, Recipe] = {
             family="gan",
             net={"size": 32, "channels": 1, "width": 64, "classes": 10},
             images=2_000_000,
+            batch=32,
             betas=(0.5, 0.999),
         ),
         Recipe(
@@ -82,8 +83,9 @@ RECIPES: Mapping[str, Recipe] = {
             family="diffusion",
             net=_unet(1, 32, 10, (48, 96, 128)),
             images=3_000_000,
-            rate=8e-4,
-            warmup=20_000,
+            batch=16,
+            rate=4e-4,
+            warmup=2_000,
         ),
         Recipe(
             name="cats-gan",
@@ -91,6 +93,7 @@ RECIPES: Mapping[str, Recipe] = {
             family="gan",
             net={"size": 64, "channels": 3, "width": 40, "classes": 15},
             images=2_000_000,
+            batch=32,
             betas=(0.5, 0.999),
         ),
         Recipe(
@@ -99,8 +102,9 @@ RECIPES: Mapping[str, Recipe] = {
             family="diffusion",
             net=_unet(3, 64, 15, (32, 64, 96, 128)),
             images=3_000_000,
-            rate=8e-4,
-            warmup=5_000,
+            batch=16,
+            rate=4e-4,
+            warmup=2_000,
         ),
     )
 }

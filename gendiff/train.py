@@ -24,15 +24,17 @@ from torch.nn.utils import parametrize
 from gendiff import schedule
 from gendiff.data import SOURCES, DataSet
 from gendiff.denoise import Denoiser
+from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
-from gendiff.gan import LOSSES, gradient_penalty, r1_penalty
+from gendiff.gan import LOSSES, Gan, gradient_penalty, r1_penalty
 from gendiff.images import tile, to_uint8
 from gendiff.nets.dcgan import Discriminator
 from gendiff.nets.unet import SpaceToDepth
 from gendiff.recipes import Recipe
-from gendiff.weights import Card, Model, assemble, build, save
+from gendiff.weights import Card, Model, assemble, build, load, save
 
 STATE = "state.pt"
+_META = ("steps", "earlier", "seconds", "history")  # of a Run, kept beside its tensors
 MILESTONES = tuple(1000 * 2**k for k in range(12))  # images seen, at which pictures are kept
 
 
@@ -80,6 +82,9 @@ class Training(Protocol):
     def trained(self) -> dict[str, Mapping[str, Tensor]]:
         """The state dicts that a checkpoint holds."""
 
+    def start(self, model: Any) -> None:
+        """Take over a trained model's weights."""
+
 
 class DiffusionTraining:
     """Denoising score matching: Ho et al. (2020), Algorithm 1, with label dropout for guidance."""
@@ -125,6 +130,10 @@ class DiffusionTraining:
 
     def trained(self) -> dict[str, Mapping[str, Tensor]]:
         return {"net": self.ema.net.state_dict()}
+
+    def start(self, model: Diffusion) -> None:
+        for net in (self.net, self.ema.net):
+            net.load_state_dict(model.denoiser.net.net.state_dict())
 
 
 class GanTraining:
@@ -203,6 +212,23 @@ class GanTraining:
             "discriminator": plain_state(self.discriminator),
         }
 
+    def start(self, model: Gan) -> None:
+        for net in (self.generator, self.ema.net):
+            net.load_state_dict(model.generator.state_dict())
+        theirs = model.discriminator.state_dict()
+        mine = self.discriminator.state_dict()
+        for name, tensor in mine.items():
+            # A saved weight is the normalized one; as the original its norm is 1 and stays so.
+            saved = name.replace(".parametrizations.weight.original", ".weight")
+            mine[name] = theirs.get(saved, tensor)
+        self.discriminator.load_state_dict(mine)
+        config, where = self.discriminator.config, next(self.discriminator.parameters()).device
+        blank = torch.zeros(1, config.channels, config.size, config.size, device=where)
+        labels = torch.zeros(1, dtype=torch.long, device=where) if config.classes else None
+        with torch.no_grad():
+            for _ in range(15):  # a call is one power iteration; torch begins with 15, too
+                self.discriminator(blank, labels)
+
 
 def plain_state(net: nn.Module) -> dict[str, Tensor]:
     """A state dict with spectral norm already applied to the weights; `net` stays as it is."""
@@ -256,26 +282,32 @@ class Run:
         recipe: what to train.
         folder: where; created. A state found there is continued.
         device: where to compute.
+        start: a checkpoint of this recipe to start from, if the folder holds no state: its
+            averaged weights with a new optimizer, its images and hours counted on.
 
     Raises:
         GendiffError: the folder holds another recipe's state, or a file that cannot be read.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: Path, device: torch.device, start: str | Path | None = None
+    ) -> None:
         self.recipe, self.folder, self.device = recipe, folder, device
         with torch.random.fork_rng(devices=[]):  # torch draws the initial weights globally
             torch.manual_seed(recipe.seed)
             self.training: Training = FAMILIES[recipe.family](recipe, device)
-        self.steps, self.seconds = 0, 0.0
+        self.steps, self.earlier, self.seconds = 0, 0, 0.0
         self.history: list[dict[str, float]] = []
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / STATE).is_file():
             self._resume()
+        elif start is not None:
+            self._start(start)
 
     @property
     def images(self) -> int:
-        """Images seen so far."""
-        return self.steps * self.recipe.batch
+        """Images seen so far, those before `start` included."""
+        return self.earlier + self.steps * self.recipe.batch
 
     def go(self, data: DataSet) -> Iterator[Progress]:
         """Train for as long as the caller keeps asking; one Progress an optimizer step.
@@ -290,7 +322,7 @@ class Run:
             x, labels = data.batch(indices)
             for group in self._groups():
                 group["lr"] = self.recipe.rate * min(
-                    1.0, (self.images + 1) / max(self.recipe.warmup, 1)
+                    1.0, (self.images - self.earlier + 1) / max(self.recipe.warmup, 1)
                 )
             x = x.to(self.device, memory_format=torch.channels_last)
             losses = self.training.step(x, labels.to(self.device), random, self.images)
@@ -312,7 +344,7 @@ class Run:
             GendiffError: the disk is full or not writable.
         """
         state = {name: part.state_dict() for name, part in self.training.parts().items()}
-        meta = {"steps": self.steps, "seconds": self.seconds, "history": self.history}
+        meta = {name: getattr(self, name) for name in _META}
         partial = self.folder / (STATE + ".partial")
         try:
             torch.save({"recipe": asdict(self.recipe), "parts": state, **meta}, partial)
@@ -388,4 +420,15 @@ class Run:
             )
         for name, part in self.training.parts().items():
             part.load_state_dict(state["parts"][name])
-        self.steps, self.seconds, self.history = state["steps"], state["seconds"], state["history"]
+        for name in _META:
+            setattr(self, name, state[name])
+
+    def _start(self, where: str | Path) -> None:
+        model = load(where, self.device.type, "float32")
+        if (model.card.name, dict(model.card.net)) != (self.recipe.name, dict(self.recipe.net)):
+            raise GendiffError(
+                f"{where} holds other networks than the recipe {self.recipe.name}; leave it out."
+            )
+        self.training.start(model)
+        self.earlier = int(model.card.training.get("images", 0))
+        self.seconds = 3600 * float(model.card.training.get("hours", 0.0))
