@@ -105,7 +105,10 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--threads", type=int, help="of the processor")
     train.add_argument("--folder", type=Path, help="of the run; default: runs/NAME")
     train.add_argument(
-        "--start", metavar="CHECKPOINT", help="of a new run: weights to go on from, not from nothing"
+        "--start", metavar="CHECKPOINT", help="whose weights a new run goes on from; default: none"
+    )
+    train.add_argument(
+        "--precision", choices=("float32", "bfloat16"), help="default: what is fast on the device"
     )
     train.add_argument(
         "--fresh", action="store_true", help="from nothing; an old run is set aside"

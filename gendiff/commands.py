@@ -19,6 +19,7 @@ from gendiff.errors import GendiffError, whole
 from gendiff.films import make_folder
 from gendiff.recipes import Recipe
 from gendiff.report import Report, table
+from gendiff.team import Team, joined
 from gendiff.train import Progress, Run
 
 
@@ -58,19 +59,29 @@ def models(arguments: argparse.Namespace) -> None:
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train a recipe's checkpoint, or go on with it."""
+    """Train a recipe's checkpoint, or go on with it; under torchrun, with all its processes."""
     recipe, command = _recipe(arguments)
     _threads(arguments.threads)
-    device = weights.pick_device(arguments.device)
+    with joined(weights.pick_device(arguments.device)) as (team, device):
+        return _train(arguments, recipe, command, device, team)
+
+
+def _train(
+    arguments: argparse.Namespace, recipe: Recipe, command: str, device: torch.device, team: Team
+) -> int:
+    say = print if team.leads else _silent
     folder = arguments.folder or Path("runs") / recipe.name
-    if arguments.fresh and (aside := fit.set_aside(folder)):
-        print(f"the earlier run is kept in {aside}")
-    make_folder(folder)
-    run = Run(recipe, folder, device, arguments.start)
+    if team.leads:
+        if arguments.fresh and (aside := fit.set_aside(folder)):
+            say(f"the earlier run is kept in {aside}")
+        make_folder(folder)
+    team.wait()
+    dtype = weights.pick_dtype(device.type, arguments.precision)
+    run = Run(recipe, folder, device, arguments.start, dtype=dtype, team=team)
     facts = {"command": command, "machine": machine.describe(device)}
-    print(
-        f"{recipe.name}: {run.images:,} of {recipe.images:,} images, {facts['machine']}, {folder}"
-    )
+    if team.size > 1:
+        facts["machine"] += f", {team.size} processes"
+    say(f"{recipe.name}: {run.images:,} of {recipe.images:,} images, {facts['machine']}, {folder}")
     with fit.interruptible() as stopped:
         steps = fit.fit(
             run,
@@ -85,15 +96,19 @@ def train(arguments: argparse.Namespace) -> int:
         interrupted = stopped()
     if not run.images:
         raise GendiffError("Nothing has been trained; give it images and minutes above 0.")
-    print(f"{run.images:,} images after {run.seconds / 3600:.2f} hours of training")
-    print(f"checkpoint: {folder / fit.CHECKPOINT}")
+    say(f"{run.images:,} images after {run.seconds / 3600:.2f} hours of training")
+    say(f"checkpoint: {folder / fit.CHECKPOINT}")
     if interrupted:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    if arguments.install:
+    if arguments.install and team.leads:
         fit.export(run, weights.BUNDLED / recipe.name, facts)
-        print(f"installed as {weights.BUNDLED.name}/{recipe.name}")
+        say(f"installed as {weights.BUNDLED.name}/{recipe.name}")
     return 0
+
+
+def _silent(*_: object) -> None:
+    """What a process that does not lead says."""
 
 
 def _recipe(arguments: argparse.Namespace) -> tuple[Recipe, str]:
@@ -120,6 +135,7 @@ def _watch(steps: Iterable[Progress], run: Run, minutes: float) -> None:
         unit=" images",
         bar_format="{desc} {percentage:.0f}% |{bar:20}| {n_fmt}/{total_fmt}, {rate_fmt}{postfix}",
         mininterval=0.5 if sys.stderr.isatty() else 30,  # a log is no place for every step
+        disable=not run.team.leads,
     ) as bar:
         for now in steps:
             left = (run.recipe.images - now.images) * (now.seconds - seconds)

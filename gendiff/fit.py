@@ -54,11 +54,13 @@ def fit(
         return
     kept = start = time.monotonic()
     for progress in run.go(data):
-        if milestone := run.reached():
+        milestone = run.reached()
+        if milestone and run.team.leads:
             _write(run.sheet(), run.folder / MILESTONES / f"{milestone:07d}.png")
         passed = time.monotonic() - start
         last = progress.images >= images or passed >= 60 * minutes or stopped()
-        if last or time.monotonic() - kept >= 60 * every:
+        last = run.team.agree(last)
+        if run.team.leads and (last or time.monotonic() - kept >= 60 * every):
             keep(run, facts)
             kept = time.monotonic()
         yield progress

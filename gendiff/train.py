@@ -6,7 +6,6 @@ generator seeded with (recipe.seed, n), so a resumed run is the run that was nev
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import pickle
@@ -14,23 +13,17 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from gendiff import schedule
-from gendiff.data import SOURCES, DataSet
-from gendiff.denoise import Denoiser
-from gendiff.diffusion import Diffusion
+from gendiff.data import DataSet
 from gendiff.errors import GendiffError
-from gendiff.gan import LOSSES, Gan, gradient_penalty, r1_penalty
 from gendiff.images import tile, to_uint8
-from gendiff.nets.dcgan import Discriminator
-from gendiff.nets.unet import SpaceToDepth
+from gendiff.learners import FAMILIES, Learner, Placement, blank_card
 from gendiff.recipes import Recipe
+from gendiff.team import Team
 from gendiff.weights import Card, Model, assemble, build, load, save
 
 STATE = "state.pt"
@@ -48,233 +41,6 @@ class Progress:
     seconds: float
 
 
-class Ema:
-    """A shadow of a network whose weights are the running average of its weights.
-
-    The half-life grows with the run (to at most `half_life` images), so that the first weights are
-    soon forgotten; Karras et al. (2022), arXiv:2206.00364, appendix F.2. Buffers are copied.
-    """
-
-    def __init__(self, net: nn.Module, half_life: int) -> None:
-        self.net = copy.deepcopy(net).requires_grad_(False).eval()
-        self.half_life = half_life
-
-    @torch.no_grad()
-    def update(self, net: nn.Module, batch: int, images: int) -> None:
-        """Move towards `net`, which has just seen `batch` of its `images` so far."""
-        decay = 0.5 ** (batch / max(min(self.half_life, 0.05 * images), 1e-8))
-        torch._foreach_lerp_(list(self.net.parameters()), list(net.parameters()), 1 - decay)
-        for own, new in zip(self.net.buffers(), net.buffers(), strict=True):
-            own.copy_(new)
-
-
-class Training(Protocol):
-    """One family's way to learn from a batch."""
-
-    def parts(self) -> dict[str, Any]:
-        """Everything with a state_dict that a resumed run needs."""
-
-    def step(
-        self, x: Tensor, labels: Tensor, random: torch.Generator, images: int
-    ) -> dict[str, Tensor]:
-        """One optimizer step; the losses as 0-d tensors."""
-
-    def trained(self) -> dict[str, Mapping[str, Tensor]]:
-        """The state dicts that a checkpoint holds."""
-
-    def start(self, model: Any) -> None:
-        """Take over a trained model's weights."""
-
-
-class DiffusionTraining:
-    """Denoising score matching: Ho et al. (2020), Algorithm 1, with label dropout for guidance."""
-
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        self.recipe = recipe
-        options = dict(recipe.schedule)
-        levels = schedule.named(options.pop("name"), **options)
-        self.net = build(blank_card(recipe))["net"].to(device, memory_format=torch.channels_last)
-        self.denoiser = Denoiser(
-            SpaceToDepth(self.net, recipe.space_to_depth), levels, recipe.target
-        )
-        self.ema = Ema(self.net, recipe.ema)
-        self.optimizer = torch.optim.Adam(
-            self.net.parameters(), recipe.rate, recipe.betas, fused=True
-        )
-
-    def parts(self) -> dict[str, Any]:
-        return {"net": self.net, "ema": self.ema.net, "optimizer": self.optimizer}
-
-    def step(
-        self, x: Tensor, labels: Tensor, random: torch.Generator, images: int
-    ) -> dict[str, Tensor]:
-        count, T = len(x), self.denoiser.schedule.T
-        # One t from each of `count` equal slices of 1..T: less variance than independent ones
-        # (Kingma et al. 2021, arXiv:2107.00630, appendix I.1).
-        u = (torch.rand(1, generator=random) + torch.arange(count) / count) % 1
-        t = (u[torch.randperm(count, generator=random)] * T).long().clamp(max=T - 1) + 1
-        eps = torch.randn(x.shape, generator=random)
-        dropped = torch.rand(count, generator=random) < self.recipe.drop_label
-        no_label = len(SOURCES[self.recipe.data].classes)
-        labels = labels.masked_fill(dropped.to(labels.device), no_label)
-        loss = self.denoiser.loss(
-            x, t.to(x.device), eps.to(x.device), labels, self.recipe.snr_cap
-        ).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        # A rare bad batch must not undo an hour: the usual bound of DDPM code bases.
-        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimizer.step()
-        self.ema.update(self.net, count, images + count)
-        return {"loss": loss.detach()}
-
-    def trained(self) -> dict[str, Mapping[str, Tensor]]:
-        return {"net": self.ema.net.state_dict()}
-
-    def start(self, model: Diffusion) -> None:
-        for net in (self.net, self.ema.net):
-            net.load_state_dict(model.denoiser.net.net.state_dict())
-
-
-class GanTraining:
-    """Alternating steps of discriminator and generator; Goodfellow et al. (2014), Algorithm 1."""
-
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        if recipe.loss not in LOSSES:
-            raise GendiffError(
-                f"There is no loss {recipe.loss!r}; choose one of {', '.join(LOSSES)}."
-            )
-        self.recipe, self.loss = recipe, LOSSES[recipe.loss]
-        card = blank_card(recipe)
-        self.generator = build(card)["generator"].to(device, memory_format=torch.channels_last)
-        config = self.generator.config
-        if config.logits != self.loss.logits:
-            raise GendiffError(
-                f"The loss {recipe.loss!r} needs a network with logits = {self.loss.logits}; "
-                f"{recipe.name} has {config.logits}."
-            )
-        self.discriminator = Discriminator(config, spectral=True)
-        self.discriminator.to(device, memory_format=torch.channels_last)
-        self.ema = Ema(self.generator, recipe.ema)
-        self.g_optimizer, self.d_optimizer = (
-            torch.optim.Adam(net.parameters(), recipe.rate, recipe.betas, fused=True)
-            for net in (self.generator, self.discriminator)
-        )
-
-    def parts(self) -> dict[str, Any]:
-        return {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "ema": self.ema.net,
-            "g_optimizer": self.g_optimizer,
-            "d_optimizer": self.d_optimizer,
-        }
-
-    def step(
-        self, x: Tensor, labels: Tensor, random: torch.Generator, images: int
-    ) -> dict[str, Tensor]:
-        def latents() -> Tensor:
-            return torch.randn(len(x), self.generator.config.latent, generator=random).to(x.device)
-
-        for _ in range(self.recipe.critic_steps):
-            with torch.no_grad():
-                fake = self.generator(latents(), labels)
-            d_loss = self._discriminator_step(x, fake, labels, random)
-        self.discriminator.requires_grad_(False)
-        g_loss = self.loss.generator(self.discriminator(self.generator(latents(), labels), labels))
-        self.g_optimizer.zero_grad(set_to_none=True)
-        g_loss.backward()
-        self.g_optimizer.step()
-        self.discriminator.requires_grad_(True)
-        self.ema.update(self.generator, len(x), images + len(x))
-        return {"d_loss": d_loss, "g_loss": g_loss.detach()}
-
-    def _discriminator_step(
-        self, real: Tensor, fake: Tensor, labels: Tensor, random: torch.Generator
-    ) -> Tensor:
-        both = self.discriminator(torch.cat([real, fake]), torch.cat([labels, labels]))
-        loss = shown = self.loss.discriminator(*both.chunk(2))
-        if self.loss.penalty:
-            mix = torch.rand(len(real), generator=random).to(real.device)
-            loss = loss + self.loss.penalty * gradient_penalty(
-                self.discriminator, real, fake, labels, mix
-            )
-        if self.recipe.r1:
-            loss = loss + self.recipe.r1 * r1_penalty(self.discriminator, real, labels)
-        self.d_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.d_optimizer.step()
-        return shown.detach()
-
-    def trained(self) -> dict[str, Mapping[str, Tensor]]:
-        return {
-            "generator": self.ema.net.state_dict(),
-            "discriminator": plain_state(self.discriminator),
-        }
-
-    def start(self, model: Gan) -> None:
-        for net in (self.generator, self.ema.net):
-            net.load_state_dict(model.generator.state_dict())
-        theirs = model.discriminator.state_dict()
-        mine = self.discriminator.state_dict()
-        for name, tensor in mine.items():
-            # A saved weight is the normalized one; as the original its norm is 1 and stays so.
-            saved = name.replace(".parametrizations.weight.original", ".weight")
-            mine[name] = theirs.get(saved, tensor)
-        self.discriminator.load_state_dict(mine)
-        config, where = self.discriminator.config, next(self.discriminator.parameters()).device
-        blank = torch.zeros(1, config.channels, config.size, config.size, device=where)
-        labels = torch.zeros(1, dtype=torch.long, device=where) if config.classes else None
-        with torch.no_grad():
-            for _ in range(15):  # a call is one power iteration; torch begins with 15, too
-                self.discriminator(blank, labels)
-
-
-def plain_state(net: nn.Module) -> dict[str, Tensor]:
-    """A state dict with spectral norm already applied to the weights; `net` stays as it is."""
-    training = net.training
-    net.eval()  # in training mode, reading a normalized weight would turn its power iteration on
-    state = {
-        name: tensor
-        for name, tensor in net.state_dict().items()
-        if ".parametrizations." not in f".{name}"
-    }
-    for name, module in net.named_modules():
-        if parametrize.is_parametrized(module):
-            state[f"{name}.weight"] = module.weight.detach()
-    net.train(training)
-    return state
-
-
-FAMILIES: Mapping[str, type[DiffusionTraining] | type[GanTraining]] = {
-    "diffusion": DiffusionTraining,
-    "gan": GanTraining,
-}
-
-
-def blank_card(recipe: Recipe, **training: Any) -> Card:
-    """The card of a recipe's checkpoint, with what is known about the run."""
-    source = SOURCES[recipe.data]
-    diffusion = recipe.family == "diffusion"
-    family = "diffusion" if diffusion else "GAN"
-    return Card(
-        name=recipe.name,
-        title=f"{source.title}, {family}",
-        family=recipe.family,
-        data=recipe.data,
-        shape=source.shape,
-        classes=source.classes,
-        net=dict(recipe.net),
-        parameters={},
-        licence=source.licence,
-        credit=source.credit,
-        schedule=dict(recipe.schedule) if diffusion else None,
-        target=recipe.target if diffusion else None,
-        space_to_depth=recipe.space_to_depth if diffusion else 1,
-        training=training,
-    )
-
-
 class Run:
     """A training run in a folder: state.pt to go on from, checkpoint/ to use.
 
@@ -284,18 +50,29 @@ class Run:
         device: where to compute.
         start: a checkpoint of this recipe to start from, if the folder holds no state: its
             averaged weights with a new optimizer, its images and hours counted on.
+        dtype: of convolutions and products; the weights stay float32.
+        team: the processes that share each batch.
 
     Raises:
         GendiffError: the folder holds another recipe's state, or a file that cannot be read.
     """
 
     def __init__(
-        self, recipe: Recipe, folder: Path, device: torch.device, start: str | Path | None = None
+        self,
+        recipe: Recipe,
+        folder: Path,
+        device: torch.device,
+        start: str | Path | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        team: Team | None = None,
     ) -> None:
         self.recipe, self.folder, self.device = recipe, folder, device
+        self.team = team or Team()
+        placement = Placement(device, dtype, self.team)
         with torch.random.fork_rng(devices=[]):  # torch draws the initial weights globally
             torch.manual_seed(recipe.seed)
-            self.training: Training = FAMILIES[recipe.family](recipe, device)
+            self.training: Learner = FAMILIES[recipe.family](recipe, placement)
         self.steps, self.earlier, self.seconds = 0, 0, 0.0
         self.history: list[dict[str, float]] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -326,7 +103,7 @@ class Run:
                 )
             x = x.to(self.device, memory_format=torch.channels_last)
             losses = self.training.step(x, labels.to(self.device), random, self.images)
-            values = {name: float(loss) for name, loss in losses.items()}
+            values = self.team.mean(losses)
             self.steps += 1
             self.seconds += time.perf_counter() - start
             if not all(math.isfinite(value) for value in values.values()):

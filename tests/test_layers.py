@@ -14,13 +14,14 @@ PACKAGE = ROOT / "gendiff"
 ROWS = [  # from the bottom; a name stands for a module or for all modules of a package
     {"errors"},
     {"results"},
-    {"schedule", "noise", "latent", "images", "clock", "batches", "cards"},
+    {"schedule", "noise", "latent", "images", "clock", "batches", "cards", "team"},
     {"nets", "data", "recipes"},
     {"denoise"},
     {"gan", "flow", "sample"},
     {"diffusion"},
     {"weights"},
     {""},  # gendiff itself: the public names
+    {"learners"},
     {"train", "readers", "metrics", "hub", "machine"},
     {"fit", "bench", "teach"},
     {"report"},

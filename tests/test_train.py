@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from gendiff import train
+from gendiff import learners
 from gendiff.data import SOURCES, DataSet, Source
 from gendiff.errors import GendiffError
 from gendiff.gan import LOSSES
+from gendiff.learners import FAMILIES, Ema, blank_card, plain_state
 from gendiff.nets.dcgan import DcganConfig, Discriminator
 from gendiff.recipes import RECIPES, Recipe, recipe
-from gendiff.train import FAMILIES, STATE, Ema, Run, blank_card, plain_state
+from gendiff.train import STATE, Run
 from gendiff.weights import build, load
 
 SHAPES = Source("shapes", "Shapes", (1, 8, 8), ("rows", "columns", "checks", "disc"), "MIT")
@@ -69,7 +70,7 @@ def four_pictures():
 
 @pytest.fixture(autouse=True)
 def shapes(monkeypatch):
-    monkeypatch.setattr(train, "SOURCES", {**SOURCES, "shapes": SHAPES})
+    monkeypatch.setattr(learners, "SOURCES", {**SOURCES, "shapes": SHAPES})
     pictures = four_pictures()
     return DataSet(SHAPES, "train", torch.arange(4), lambda indices: pictures[indices])
 
@@ -126,6 +127,54 @@ def test_a_resumed_run_is_the_uninterrupted_run(this, shapes, tmp_path, device):
     assert [progress.losses for progress in rest] == losses[5:]  # bit for bit
     assert_same(state_of(second), state_of(straight))
     assert second.history == straight.history
+
+
+@both_families
+def test_a_run_can_start_from_a_checkpoint(this, shapes, tmp_path):
+    """Also a way to change the batch: the optimizer and the warm-up begin anew."""
+    first = Run(this, tmp_path / "first", torch.device("cpu"))
+    steps(first, shapes, 3)
+    card = first.checkpoint()
+    again = replace(this, batch=4)
+    folder = tmp_path / "first" / "checkpoint"
+    second = Run(again, tmp_path / "second", torch.device("cpu"), folder)
+    assert second.images == first.images == card.training["images"] == 24
+    labels = [0, 1, 2, 3]
+    options = {} if this.family == "gan" else {"steps": 4}
+    kept = load(folder, "cpu", "float32").sample(range(4), labels=labels, **options)
+    torch.testing.assert_close(second.model().sample(range(4), labels=labels, **options), kept)
+    if this.family == "gan":
+        theirs, mine = load(folder, "cpu", "float32"), second.model()
+        torch.testing.assert_close(
+            mine.verdict(kept, labels), theirs.verdict(kept, labels), atol=0.02, rtol=0
+        )
+    steps(second, shapes, 2)
+    assert second.images == 32
+    second.save()
+    third = Run(again, tmp_path / "second", torch.device("cpu"), folder)  # its own state wins
+    assert (third.images, third.steps) == (32, 2)
+
+
+def test_a_checkpoint_of_another_network_is_no_start(shapes, tmp_path):
+    first = Run(GAN, tmp_path / "first", torch.device("cpu"))
+    first.checkpoint()
+    wider = replace(GAN, net={**GAN.net, "width": 12})
+    with pytest.raises(GendiffError, match="holds other networks than the recipe shapes-gan"):
+        start = tmp_path / "first" / "checkpoint"
+        Run(wider, tmp_path / "second", torch.device("cpu"), start)
+
+
+@both_families
+def test_bfloat16_steps_are_near_float32_steps(this, shapes, tmp_path):
+    """Autocast: the weights and the optimizer stay float32."""
+    exact, rough = (
+        Run(this, tmp_path / str(dtype), torch.device("cpu"), dtype=dtype)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    one, other = (steps(run, shapes, 3)[-1].losses for run in (exact, rough))
+    assert one != other and one == pytest.approx(other, rel=0.05)
+    tensors = (value for value in state_of(rough).values() if torch.is_tensor(value))
+    assert all(value.dtype != torch.bfloat16 for value in tensors)
 
 
 @both_families
