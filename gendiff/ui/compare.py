@@ -7,12 +7,14 @@ from typing import Any
 import gradio as gr
 
 from gendiff.studio import Studio
-from gendiff.ui import compare_race
+from gendiff.studio.contestants import data_sets
+from gendiff.ui import compare_quiz, compare_race
 from gendiff.ui.parts import PRIVATE, Page, choice_of, heading
 
 TAB = "compare"
 VIEWS = {
     "race": ("Race", compare_race),
+    "quiz": ("Blind test", compare_quiz),
 }
 
 
@@ -22,24 +24,34 @@ def build(studio: Studio, page: Page) -> None:
         "Compare",
         "The same pictures to learn from, two families: how fast, how good, how varied?",
     )
-    view = gr.Radio(
-        [(title, name) for name, (title, _) in VIEWS.items()],
-        value="race",
-        show_label=False,
-        label="View",
-        container=False,
-        elem_id="compare-view",
-    )
+    sets = data_sets(studio)
+    with gr.Row(elem_id="compare-top"):
+        view = gr.Radio(
+            [(title, name) for name, (title, _) in VIEWS.items()],
+            value="race",
+            show_label=False,
+            label="View",
+            container=False,
+            elem_id="compare-view",
+        )
+        data = gr.Radio(
+            [(title, name) for name, title in sets.items()],
+            value=next(iter(sets), None),
+            show_label=False,
+            label="Pictures",
+            container=False,
+            elem_id="compare-data",
+        )
     groups, kept = {}, {}
     for name, (_, module) in VIEWS.items():
         with gr.Column(visible=name == "race") as groups[name]:
-            kept |= module.build(studio, page, view)
+            kept |= module.build(studio, page, view, data)
 
     def show(chosen: str) -> list[Any]:
         return [gr.update(visible=name == chosen) for name in groups]
 
     view.change(show, view, list(groups.values()), queue=False, show_progress="hidden", **PRIVATE)
-    page.keep(TAB, view=(view, choice_of(*VIEWS)), **kept)
+    page.keep(TAB, view=(view, choice_of(*VIEWS)), data=(data, choice_of(*sets)), **kept)
 
 
 def example(studio: Studio) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from gendiff.ui.parts import (
     Page,
     Setting,
     bounded,
-    choice_of,
     class_index,
     number_in,
     status,
@@ -64,13 +63,10 @@ has another shape, so the same seed is other noise there, and its pictures are o
 """
 
 
-def build(studio: Studio, page: Page, view: gr.Radio) -> dict[str, Setting]:
+def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[str, Setting]:
     """Components and wiring; what of it belongs in the address."""
-    sets = data_sets(studio)
-    first = next(iter(sets), None)
     with gr.Row():
         with gr.Column(scale=3, elem_classes="rail"):
-            data = gr.Dropdown([(t, n) for n, t in sets.items()], value=first, label="Pictures")
             lanes = gr.Dropdown(
                 OFFERED,
                 value=DEFAULT,
@@ -84,7 +80,7 @@ def build(studio: Studio, page: Page, view: gr.Radio) -> dict[str, Setting]:
                 seeds = gr.Textbox(SEEDS, label="Seeds", max_lines=1)
                 batch = gr.Slider(1, PICTURES_MAX, BATCH, step=1, label="Batch: pictures at once")
                 label = gr.Dropdown(
-                    _classes(studio, first), value=ANY, label="Class", allow_custom_value=True
+                    _classes(studio, data.value), value=ANY, label="Class", allow_custom_value=True
                 )
             with gr.Row(elem_classes="actions"):
                 go = gr.Button("Race", variant="primary", elem_id="compare-run", min_width=90)
@@ -163,7 +159,6 @@ def build(studio: Studio, page: Page, view: gr.Radio) -> dict[str, Setting]:
     wire_exports(player, line, "race", hold=24)
     page.opens_with("compare", lambda: _opened(examples.read("compare")), [player, table, last])
     return {
-        "data": (data, choice_of(*sets)),
         "lanes": (lanes, lambda text: _readable_lanes(studio, text)),
         "seeds": (seeds, _readable_seeds),
         "batch": (batch, number_in(1, PICTURES_MAX)),
