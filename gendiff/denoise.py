@@ -24,7 +24,8 @@ TARGETS: tuple[Target, ...] = ("eps", "x0", "v")
 
 
 class Prediction(NamedTuple):
-    """The model's view of x_t; x_t == sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) eps, always."""
+    """The model's view of x_t; x_t == sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) eps, always
+    (but see `Denoiser`'s keep_eps)."""
 
     x0: Tensor
     eps: Tensor
@@ -40,17 +41,25 @@ class Denoiser(nn.Module):
         schedule: the noise levels.
         target: what the output is: "eps" (Ho et al. 2020), "x0", or "v" (Salimans & Ho 2022).
         clip_x0: keep x0 in [-1, 1]; eps is then the one that belongs to the clipped x0.
+        keep_eps: leave eps as the network says it, also where x0 is clipped, as diffusers does;
+            x_t is then no longer their sum there.
     """
 
     calls = 1  # network calls for one prediction
 
     def __init__(
-        self, net: nn.Module, schedule: Schedule, target: Target = "eps", clip_x0: bool = True
+        self,
+        net: nn.Module,
+        schedule: Schedule,
+        target: Target = "eps",
+        clip_x0: bool = True,
+        keep_eps: bool = False,
     ) -> None:
         super().__init__()
         if target not in TARGETS:
             raise GendiffError(f"A network predicts one of {', '.join(TARGETS)}; got {target!r}.")
-        self.net, self.schedule, self.target, self.clip_x0 = net, schedule, target, clip_x0
+        self.net, self.schedule, self.target = net, schedule, target
+        self.clip_x0, self.keep_eps = clip_x0, keep_eps
 
     def forward(self, x_t: Tensor, t: int | Tensor, labels: Tensor | None = None) -> Prediction:
         """x_t (B, ...) and t (an int, or (B,)) -> Prediction in x_t's shape and dtype."""
@@ -79,7 +88,7 @@ class Denoiser(nn.Module):
             x0, eps = a * x_t - b * output, b * x_t + a * output
         if self.clip_x0:
             x0 = x0.clamp(-1, 1)
-            eps = (x_t - a * x0) / b
+            eps = eps if self.keep_eps else (x_t - a * x0) / b
         return Prediction(x0, eps)
 
     def with_variance(

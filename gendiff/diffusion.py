@@ -25,12 +25,21 @@ class Diffusion:
         shape: (C, H, W) of its pictures.
         classes: how many; 0 for an unconditional model.
         denoiser: its network with its schedule.
+        variance: the one of ddpm that it was trained for.
+        no_label: whether its network has learned to do without a class, as guidance needs.
         device, dtype: where and in what it runs.
     """
 
-    def __init__(self, card: Any, denoiser: Denoiser) -> None:
+    def __init__(
+        self,
+        card: Any,
+        denoiser: Denoiser,
+        variance: str = "posterior",
+        no_label: bool = True,
+    ) -> None:
         self.card, self.denoiser, self.schedule = card, denoiser, denoiser.schedule
         self.shape, self.classes = card.shape, len(card.classes)
+        self.variance, self.no_label = variance, no_label
         weight = next(denoiser.parameters())
         self.device, self.dtype = weight.device, weight.dtype
 
@@ -47,7 +56,7 @@ class Diffusion:
         labels: Any = None,
         guidance: float = 1.0,
         eta: float = 0.0,
-        variance: str = "posterior",
+        variance: str | None = None,
         spacing: Spacing = "trailing",
         x_T: Tensor | None = None,
     ) -> Iterator[Step]:
@@ -59,7 +68,7 @@ class Diffusion:
             steps: how many of the schedule's T levels are visited.
             labels: None (each seed draws its class), one class, or one for each seed.
             guidance: scale of classifier-free guidance; 1 is none and costs half.
-            eta: for ddim only, 0 to 1. variance: for ddpm only.
+            eta: for ddim only, 0 to 1. variance: for ddpm only; None for the model's own.
             spacing: which levels, see `sample.times`.
             x_T: where to start (B, C, H, W); by default the seeds' own noise.
 
@@ -75,6 +84,7 @@ class Diffusion:
         start = noise.randn(*self.shape)  # drawn even if x_T is given: later draws stay the same
         if x_T is not None and x_T.shape != start.shape:
             raise GendiffError(f"x_T must be {tuple(start.shape)}; got {tuple(x_T.shape)}.")
+        variance = self.variance if variance is None else variance
         options = {"ddim": {"eta": eta}, "ddpm": {"variance": variance}}.get(sampler, {})
         return SAMPLERS[sampler](
             self._guided(guidance),
@@ -92,6 +102,10 @@ class Diffusion:
             return self.denoiser
         if not self.classes:
             raise GendiffError("This model knows no classes, so guidance must stay 1.")
+        if not self.no_label:
+            raise GendiffError(
+                "This model was not trained without classes, so guidance must stay 1."
+            )
         return Guided(self.denoiser, scale, no_label=self.classes)
 
     def sample(
@@ -103,7 +117,7 @@ class Diffusion:
         steps: int = 50,
         guidance: float = 1.0,
         eta: float = 0.0,
-        variance: str = "posterior",
+        variance: str | None = None,
         spacing: Spacing = "trailing",
     ) -> Tensor:
         """The pictures at the end of `trajectory`, (B, C, H, W) in [-1, 1]."""
@@ -139,6 +153,10 @@ class Diffusion:
     @torch.no_grad()
     def guess(self, x_t: Tensor, t: int, labels: Any = None) -> Tensor:
         """The network's x_0 for x_t at level t in one call, (B, C, H, W). None: "no label"."""
+        if labels is None and self.classes and not self.no_label:
+            raise GendiffError(
+                "This model was not trained without classes: it cannot guess without one."
+            )
         if labels is not None:
             labels = resolve_labels(labels, range(len(x_t)), self.classes, self.device)
         return self.denoiser(x_t.to(self.device), t, labels).x0

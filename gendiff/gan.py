@@ -119,11 +119,19 @@ class Gan:
         card: what it is.
         shape: (C, H, W) of its pictures.
         classes: how many; 0 for an unconditional model.
+        discriminator: None where there is none that could judge; no_verdict says why.
         device, dtype: where and in what it runs.
     """
 
-    def __init__(self, card: Any, generator: nn.Module, discriminator: nn.Module) -> None:
+    def __init__(
+        self,
+        card: Any,
+        generator: nn.Module,
+        discriminator: nn.Module | None,
+        no_verdict: str = "",
+    ) -> None:
         self.card, self.generator, self.discriminator = card, generator, discriminator
+        self.no_verdict = no_verdict
         self.shape, self.classes = card.shape, len(card.classes)
         weight = next(generator.parameters())
         self.device, self.dtype = weight.device, weight.dtype
@@ -158,6 +166,8 @@ class Gan:
         Args:
             labels: one class, or one for each picture; None only for an unconditional model.
         """
+        if self.discriminator is None:
+            raise GendiffError(f"{self.card.title} gives no verdict. {self.no_verdict}".strip())
         if labels is None and self.classes:
             raise GendiffError("This discriminator needs a class for every picture.")
         labels = resolve_labels(labels, range(len(x)), self.classes, self.device)

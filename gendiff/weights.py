@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,12 +20,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gendiff import schedule
+from gendiff import hub, schedule
 from gendiff.cards import CONFIG, Card, text
 from gendiff.denoise import Denoiser
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
 from gendiff.gan import Gan
+from gendiff.hub import formats
 from gendiff.nets.dcgan import DcganConfig, Discriminator, Generator
 from gendiff.nets.unet import SpaceToDepth, UNet, UNetConfig
 
@@ -96,17 +97,82 @@ def load(
     """A trained model, ready to sample.
 
     Args:
-        where: the name of a bundled checkpoint, or a checkpoint folder.
+        where: the name of a bundled checkpoint, a folder (of ours or of diffusers), or a model
+            on the Hub, owner/name[/folder][@revision]: from the cache, else it is fetched.
         device: "cpu", "cuda" or None for the best there is.
         dtype: "float32", "bfloat16", or None for what is fast and good on the device.
 
     Raises:
         GendiffError: no such checkpoint; a file that is missing, truncated, altered or does not
-            fit its configuration; a device or dtype that is not there.
+            fit its configuration; a device or dtype that is not there; for the Hub, see
+            `gendiff.hub.look` and `gendiff.hub.fetch`.
     """
     target, precision = pick_device(device), pick_dtype(device, dtype)
+    note = _note(where)
+    if note is not None:
+        return load_note(note, device, dtype)
     folder = _find(where)
-    card = Card.read(folder)
+    form = formats.local(folder)
+    if form is not None and form.kind != "own":
+        name = folder.resolve().name
+        facts = formats.Facts(name, name, name, "unknown")
+        return formats.opened(folder, form, facts, target, precision)
+    return _own_model(folder, Card.read(folder), target, precision)
+
+
+def load_note(note: hub.Note, device: str | None = None, dtype: str | None = None) -> Model:
+    """A model that has been fetched from the Hub; otherwise as `load`."""
+    target, precision = pick_device(device), pick_dtype(device, dtype)
+    note.intact()
+    if note.form.kind != "own":
+        return formats.opened(note.folder, note.form, note.facts, target, precision)
+    card = replace(Card.read(note.folder), name=note.facts.name)
+    return _own_model(note.folder, card, target, precision)
+
+
+def pull(
+    text: str,
+    settings: hub.Settings | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[hub.Progress | hub.Note]:
+    """Fetch a model from the Hub: how far it is, again and again, and at last its note.
+
+    The note comes once the model has been loaded; of one that cannot be, nothing is kept.
+
+    Raises:
+        GendiffError: what `gendiff.hub.look` and `gendiff.hub.fetch` raise; weights that are not
+            those of the configuration.
+    """
+    settings = settings or hub.Settings.here()
+    offer = hub.look(text, settings)
+    yield from hub.fetch(offer, settings, cancelled)
+    note = offer.note or hub.find(offer.exactly, settings)
+    try:
+        load_note(note, "cpu", "float32")
+    except GendiffError:
+        hub.forget(offer.name.id, settings)
+        raise
+    yield note
+
+
+def _note(where: str | os.PathLike[str]) -> hub.Note | None:
+    """A model on the Hub, fetched if it is not here; None if `where` means something else."""
+    if not isinstance(where, str) or not hub.looks_like_one(where) or Path(where).is_dir():
+        return None
+    settings = hub.Settings.here()
+    note = hub.find(hub.Name.parse(where), settings)
+    if note is None:
+        try:
+            *_, note = pull(where, settings)
+        except GendiffError as error:
+            raise GendiffError(f"There is no checkpoint {where!r} here. {error}") from error
+    return note
+
+
+def _own_model(
+    folder: Path, card: Card, target: torch.device, precision: torch.dtype
+) -> Gan | Diffusion:
+    """A checkpoint in the format of `save`."""
     tensors = _read(folder / WEIGHTS, card)
     nets = build(card)
     _check(nets, tensors, card.name)

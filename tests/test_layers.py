@@ -19,10 +19,11 @@ ROWS = [  # from the bottom; a name stands for a module or for all modules of a 
     {"denoise"},
     {"gan", "flow", "sample"},
     {"diffusion"},
+    {"hub"},
     {"weights"},
     {""},  # gendiff itself: the public names
     {"learners"},
-    {"train", "readers", "metrics", "hub", "machine"},
+    {"train", "readers", "metrics", "publish", "machine"},
     {"fit", "bench", "teach"},
     {"report"},
     {"studio"},
@@ -31,12 +32,12 @@ ROWS = [  # from the bottom; a name stands for a module or for all modules of a 
     {"__main__"},
 ]
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
-TOGETHER = {"studio", "ui"}  # packages whose modules may import each other
+TOGETHER = {"hub", "studio", "ui"}  # packages whose modules may import each other
 ONLY_IN = {  # what must not be imported elsewhere
     "gradio": {"ui"},
-    "huggingface_hub": {"hub"},
+    "huggingface_hub": {"hub", "publish"},
     "av": {"images"},
-    "safetensors": {"weights"},
+    "safetensors": {"hub", "publish", "weights"},
 }
 NOWHERE = {"diffusers", "transformers", "robohash", "pickle5", "dill", "matplotlib"}
 

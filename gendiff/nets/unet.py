@@ -131,7 +131,8 @@ class _Sinusoid(nn.Module):
         super().__init__()
         dim = config.block_out_channels[0]
         self.odd, self.flip = dim % 2, config.flip_sin_to_cos
-        k = torch.arange(dim // 2, dtype=torch.float32)
+        # On the CPU even while the rest is built without storage ("meta"): no file holds it.
+        k = torch.arange(dim // 2, dtype=torch.float32, device="cpu")
         frequencies = torch.exp(-math.log(10000) * k / (dim // 2 - config.freq_shift))
         # Kept as integers, because .to(bfloat16) rounds every floating buffer.
         self.register_buffer("bits", frequencies.view(torch.int32), persistent=False)
