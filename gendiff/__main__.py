@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import torch
 
-from gendiff import __version__, commands, compare, films
+from gendiff import __version__, commands, compare, exchange, films
 from gendiff.errors import GendiffError
 from gendiff.images import FORMATS
 from gendiff.latent import PATHS
@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     models = sub.add_parser("models", help="list the checkpoints")
     models.add_argument("folder", nargs="?", type=Path, help="of checkpoints; default: bundled")
     models.add_argument("--json", action="store_true")
+    models.add_argument("--check", action="store_true", help="compare our list with the Hub")
     models.set_defaults(command=commands.models)
 
     sample = sub.add_parser("sample", help="one picture a seed, on a sheet")
@@ -86,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
     _train(sub.add_parser("train", help="train a checkpoint, or go on with it"))
     _compare(sub.add_parser("compare", help="race contestants on the same data set"))
     _bench(sub.add_parser("bench", help="measure checkpoints on this machine"))
+
+    _exchange(sub)
 
     app = sub.add_parser("app", help="start the app in the browser")
     app.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
@@ -153,6 +156,22 @@ def _bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--threads", type=int, help="of the processor")
     _where(bench)
     bench.set_defaults(command=commands.measure)
+
+
+def _exchange(sub: argparse._SubParsersAction) -> None:
+    pull = sub.add_parser("pull", help="fetch a model from the Hugging Face Hub")
+    pull.add_argument(
+        "id", nargs="?", metavar="OWNER/NAME[@REVISION]", help="default: list what is offered"
+    )
+    pull.add_argument("--forget", action="store_true", help="remove it from this machine instead")
+    pull.set_defaults(command=exchange.pull)
+
+    push = sub.add_parser("push", help="publish a checkpoint, or the app, on the Hub")
+    push.add_argument("name", nargs="?", metavar="NAME", help="a bundled checkpoint, or a folder")
+    push.add_argument("--repo", metavar="OWNER/NAME", help="the model's place")
+    push.add_argument("--space", metavar="OWNER/NAME", help="the app's place")
+    push.add_argument("--dry-run", action="store_true", help="list the files, send nothing")
+    push.set_defaults(command=exchange.push)
 
 
 def _model(command: argparse.ArgumentParser, seeds: str, out: str) -> None:

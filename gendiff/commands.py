@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from gendiff import bench, fit, machine, recipes, weights
+from gendiff import bench, exchange, fit, machine, recipes, weights
 from gendiff.data import open_data
 from gendiff.errors import GendiffError, whole
 from gendiff.films import make_folder
@@ -23,8 +23,10 @@ from gendiff.team import Team, joined
 from gendiff.train import Progress, Run
 
 
-def models(arguments: argparse.Namespace) -> None:
-    """List the checkpoints of a folder."""
+def models(arguments: argparse.Namespace) -> int | None:
+    """List the checkpoints of a folder, or compare the list of the Hub's models with the Hub."""
+    if arguments.check:
+        return exchange.check(arguments)
     folder = arguments.folder or weights.BUNDLED
     if not folder.is_dir():
         raise GendiffError(f"There is no folder {folder}; name one that holds checkpoints.")

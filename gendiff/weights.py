@@ -111,7 +111,7 @@ def load(
     note = _note(where)
     if note is not None:
         return load_note(note, device, dtype)
-    folder = _find(where)
+    folder = find(where)
     form = formats.local(folder)
     if form is not None and form.kind != "own":
         name = folder.resolve().name
@@ -254,7 +254,7 @@ def _cpu_multiplies_bfloat16() -> bool:
         return False
 
 
-def _find(where: str | os.PathLike[str]) -> Path:
+def find(where: str | os.PathLike[str]) -> Path:
     """The folder of a bundled checkpoint, or the folder itself."""
     try:
         folder = BUNDLED / where if (BUNDLED / where / CONFIG).is_file() else Path(where)

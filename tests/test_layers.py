@@ -27,7 +27,7 @@ ROWS = [  # from the bottom; a name stands for a module or for all modules of a 
     {"fit", "bench", "teach"},
     {"report"},
     {"studio"},
-    {"ui", "films"},
+    {"ui", "films", "exchange"},
     {"commands", "compare"},
     {"__main__"},
 ]

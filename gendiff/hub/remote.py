@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from gendiff.hub.names import Name
 from gendiff.hub.sentences import Silent, Stopped, in_a_sentence
@@ -59,21 +60,17 @@ def listing(name: Name, settings: Settings) -> Listing:
     """
 
     def ask() -> Listing:
-        from huggingface_hub import HfApi
-
-        api = HfApi(endpoint=settings.endpoint, token=settings.token)
         sha = name.revision
         if not name.pinned:
-            sha = api.model_info(name.repo, revision=name.revision or "main", timeout=ANSWER).sha
-        tree = api.list_repo_tree(name.repo, revision=sha, recursive=True)
-        entries = [entry for entry in tree if hasattr(entry, "size")]  # folders have none
+            sha = str(_get(f"{name.repo}/revision/{quote(sha or 'main', '')}", settings)["sha"])
+        rows = [row for row in _get(f"{name.repo}/tree/{sha}", settings) if row["type"] == "file"]
         return Listing(
             str(sha),
             {
-                entry.path: File(
-                    entry.path, int(entry.size), getattr(entry.lfs, "sha256", None), entry.blob_id
+                row["path"]: File(
+                    row["path"], int(row["size"]), (row.get("lfs") or {}).get("oid"), row["oid"]
                 )
-                for entry in entries
+                for row in rows
             },
         )
 
@@ -133,6 +130,29 @@ def download(
         raise in_a_sentence(error, name, settings, file.path) from error
     finally:
         given_up.set()
+
+
+def _get(path: str, settings: Settings) -> Any:
+    """What the Hub's API says about models/`path`: all pages of it, as one.
+
+    Not by HfApi: its `list_repo_tree` tries again for 23 s where nobody is.
+    """
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    found, url = [], f"{settings.endpoint}/api/models/{path}"
+    options: dict[str, Any] = {"params": {"recursive": "true", "expand": "false"}}
+    while url:
+        headers = build_hf_headers(token=settings.token)
+        response = get_session().get(url, headers=headers, timeout=QUIET, **options)
+        hf_raise_for_status(response)
+        page = response.json()
+        if not isinstance(page, list):
+            return page
+        found += page
+        url, options = response.links.get("next", {}).get("url"), {}
+        if url and not url.startswith(settings.endpoint):
+            raise ValueError("the next page is somewhere else")
+    return found
 
 
 def _twice(work: Callable[[], Any]) -> Callable[[], Any]:

@@ -17,13 +17,33 @@ class Stopped(Exception):
     """A person pressed Cancel."""
 
 
+class Unreachable(GendiffError):
+    """No network, or no Hub there."""
+
+
 def in_a_sentence(
     error: BaseException, name: Name, settings: Settings, file: str | None = None
 ) -> GendiffError:
     """The GendiffError that tells a person about `error`; one that is told already stays."""
     if isinstance(error, GendiffError):
         return error
-    return GendiffError(_sentence(error, name, settings, file or "its list of files"))
+    kind = Unreachable if _nobody_there(error) else GendiffError
+    return kind(_sentence(error, name, settings, file or "its list of files"))
+
+
+def _nobody_there(error: BaseException | None) -> bool:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        error = error.__cause__
+    return isinstance(error, Silent | errors.OfflineModeIsEnabled) or not _kinds(error).isdisjoint(
+        ("TimeoutException", "ConnectError")
+    )
+
+
+def _kinds(error: BaseException | None) -> set[str]:
+    """The names of its classes: huggingface_hub 1 speaks through httpx, 2 through httpx2."""
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def _sentence(error: BaseException, name: Name, settings: Settings, what: str) -> str:
@@ -56,8 +76,7 @@ def _sentence(error: BaseException, name: Name, settings: Settings, what: str) -
 def _of_the_network(error: BaseException, name: Name, settings: Settings, what: str) -> str:
     from huggingface_hub import errors
 
-    # by name: huggingface_hub 1 speaks through httpx, 2 through httpx2
-    kinds = {kind.__name__ for kind in type(error).__mro__}
+    kinds = _kinds(error)
     if isinstance(error, errors.OfflineModeIsEnabled):
         return (
             f"{name.id} is not in the cache, and HF_HUB_OFFLINE is set; unset it, or fetch the "

@@ -140,9 +140,7 @@ def noising(path: Path | None) -> Noising:
 
 def _levels(own: Mapping[str, Any]) -> tuple[Schedule, dict[str, Any]]:
     T, first, last = own["num_train_timesteps"], own["beta_start"], own["beta_end"]
-    if isinstance(T, bool) or not all(
-        isinstance(value, int | float) for value in (T, first, last)
-    ):
+    if not all(isinstance(number, int | float) for number in (T, first, last)):
         raise ValueError("a number is something else")
     if (given := own["trained_betas"]) is not None:
         return schedule.from_betas([float(beta) for beta in given]), {"name": "custom", "T": T}
