@@ -21,6 +21,7 @@ from gendiff.cards import CONFIG, Card
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
 from gendiff.hub import Name, Settings
+from gendiff.hub.sentences import not_published
 from gendiff.hub.unets import TARGETS, VARIANCES
 from gendiff.nets.unet import UNetConfig
 from gendiff.weights import README, WEIGHTS, load
@@ -94,7 +95,7 @@ def upload(items: list[Item], repo: str, kind: str, message: str) -> str:
     Raises:
         GendiffError: no network, no token, no right to write there.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi, errors
+    from huggingface_hub import CommitOperationAdd, HfApi
 
     settings = Settings.here()
     if Name.parse(repo) != Name(repo):
@@ -107,17 +108,8 @@ def upload(items: list[Item], repo: str, kind: str, message: str) -> str:
         done = api.create_commit(
             repo, operations, commit_message=message, repo_type=kind, revision="main"
         )
-    except (errors.HfHubHTTPError, errors.LocalTokenNotFoundError) as error:
-        status = getattr(getattr(error, "response", None), "status_code", 401)
-        reason = "log in with `hf auth login`" if status == 401 else f"status {status}"
-        raise GendiffError(
-            f"{settings.endpoint} does not let you write to {repo} ({reason})."
-        ) from error
-    except OSError as error:
-        reason = (str(error).splitlines() or [""])[0][:120]
-        raise GendiffError(
-            f"{settings.endpoint} cannot be reached ({reason}); nothing was published."
-        ) from error
+    except Exception as error:
+        raise not_published(error, repo, settings) from error
     return str(done.commit_url)
 
 

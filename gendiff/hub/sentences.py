@@ -119,3 +119,21 @@ def _of_a_status(status: int, name: Name, settings: Settings) -> str:
 
 def _reason(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
+
+
+def not_published(error: Exception, repo: str, settings: Settings) -> GendiffError:
+    """Why nothing could be sent; whatever is no matter of the network is raised as it is."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.HfHubHTTPError | errors.LocalTokenNotFoundError):
+        status = getattr(getattr(error, "response", None), "status_code", 401)
+        reason = "log in with `hf auth login`" if status == 401 else f"status {status}"
+        return GendiffError(
+            f"{settings.endpoint} does not let you write to {repo} ({reason}); nothing was "
+            "published."
+        )
+    if isinstance(error, errors.OfflineModeIsEnabled) or "TransportError" in _kinds(error):
+        return Unreachable(
+            f"{settings.endpoint} cannot be reached ({_reason(error)}); nothing was published."
+        )
+    raise error
