@@ -13,7 +13,18 @@ import numpy as np
 import pytest
 
 from gendiff.ui import player as module
-from gendiff.ui.player import Curve, Frame, Histogram, Pane, Player, Run, RunStore, stopped, stream
+from gendiff.ui.player import (
+    Curve,
+    Fade,
+    Frame,
+    Histogram,
+    Pane,
+    Player,
+    Run,
+    RunStore,
+    stopped,
+    stream,
+)
 
 PANES = (Pane("x", "x_t", 4, 5, 3, 2), Pane("e", "eps", 3, 2, 1, 4))
 
@@ -75,6 +86,7 @@ def test_every_message_is_strict_json_whatever_numpy_and_infinity_do():
     assert start["axis"] == [0, 1, 2]
     assert start["panes"][1] == {
         "id": "e", "title": "eps", "h": 3, "w": 2, "c": 1, "count": 4, "columns": None,
+        "previous": None,
     }  # fmt: skip
     assert frames["frames"][0]["facts"] == {"t": 3, "log_snr": None, "name": "ddim"}
     assert frames["frames"][0]["hist"]["counts"] == [1, 2]
@@ -96,6 +108,10 @@ def test_runs_have_names_of_their_own():
         {"panes": (Pane("x", "", 0, 4),)},
         {"axis": (1.0,)},
         {"curves": (Curve("y", (1, 2), (1,)),)},
+        {"panes": (Pane("x", "", 4, 4, previous="y"),)},
+        {"panes": (Pane("x", "", 4, 4), Pane("y", "", 4, 4, previous="x")), "keys": (0,)},
+        {"panes": (Pane("x", "", 4, 4, previous="x"),)},
+        {"facts": {"t": (1,)}},
     ],
 )
 def test_a_run_that_contradicts_itself_is_refused(bad):
@@ -121,6 +137,62 @@ def test_a_frame_that_does_not_fit_the_run_is_refused(arrays):
 def test_frames_outside_the_run_are_refused(k):
     with pytest.raises(ValueError, match="do not fit"):
         a_run(2).frames(k, [Frame(panes(0))])
+
+
+def test_a_pane_that_repeats_another_does_not_travel():
+    shown = Pane("b", "", 4, 5, 3, 2)
+    run = Run(3, (Pane("a", "", 4, 5, 3, 2, previous="b"), shown), "")
+    made = [Frame(panes(k)[:1]) for k in range(3)]
+    message, store = run.whole(made), RunStore()
+    sent = message["ops"][1]["frames"]
+    assert [base64.b64decode(frame["pixels"]) for frame in sent] == [
+        frame.panes[0].tobytes() for frame in made
+    ]
+    store.add(message)
+    before = np.full((2, 4, 5, 3), 128, np.uint8)
+    for k, (a, b) in enumerate(store.pictures(run.run)):
+        assert np.array_equal(a, before) and np.array_equal(b, panes(k)[0])
+        before = b
+    with pytest.raises(ValueError, match="uint8"):
+        run.frames(0, [Frame([*panes(0)[:1]] * 2)])
+
+
+def in_part(n=40, keys=(0, 9, 20, 39)) -> tuple[Run, dict]:
+    run = a_run(n, keys=keys, facts={"t": range(n)})
+    return run, run.whole([Frame(panes(k)) for k in keys])
+
+
+def test_a_run_that_is_sent_in_part_says_which_frames_it_has():
+    run, message = in_part()
+    start, frames, end = json.loads(json.dumps(message))["ops"]
+    assert start["keys"] == frames["k"] == [0, 9, 20, 39]
+    assert end["n"] == start["n"] == 40 and start["facts"]["t"][7] == 7
+    with pytest.raises(ValueError, match="do not fit"):
+        run.frames([3, 4], [Frame(panes(3))])
+    with pytest.raises(ValueError, match="do not fit"):
+        run.frames([40], [Frame(panes(3))])
+
+
+def test_the_store_refills_a_run_in_part_from_any_place():
+    (run, message), store = in_part(), RunStore()
+    store.add(message)
+    store.add(run.frames([13], [Frame(panes(13))]))
+    start, frames, end = store.refill(run.run)["ops"]
+    assert frames["k"] == [0, 9, 13, 20, 39] and end["op"] == "end"
+    start, frames = store.refill(run.run, 9, max_bytes=1)["ops"]
+    assert frames["k"] == [9]
+    for picture, k in zip(store.pictures(run.run), (0, 9, 13, 20, 39), strict=True):
+        assert np.array_equal(picture[0], panes(k)[0])
+
+
+def test_a_fade_travels_as_it_was_computed():
+    x0, eps = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
+    fade = Fade("x", x0, eps[:, ::-1], [1.0, 0.6], [0.0, 0.8])
+    sent = json.loads(json.dumps(a_run(2, fade=fade).start()))["fade"]
+    for name, array in (("x0", x0), ("eps", eps[:, ::-1])):
+        got = np.frombuffer(base64.b64decode(sent[name]), "<f4").reshape(4, 5, 3)
+        assert np.array_equal(got, array)
+    assert (sent["signal"], sent["noise"]) == ([1.0, 0.6], [0.0, 0.8])
 
 
 # ---- pace
@@ -363,7 +435,7 @@ def test_refill_answers_the_browser():
 def test_players_share_one_store_and_take_no_input():
     player = Player()
     assert player._store is Player()._store
-    assert player._store.limit == 64 * 2**20
+    assert player._store.limit == 96 * 2**20
     assert player.preprocess({"op": "start"}) is None
 
 

@@ -197,11 +197,23 @@ def test_of_a_long_run_some_steps_are_shown_and_all_are_counted(studio, monkeypa
 
 
 def test_large_pictures_are_shown_in_fewer_steps(studio, monkeypatch):
-    frame = 4 * 3 * 64
-    monkeypatch.setattr(denoising, "BYTES_MAX", 10 * frame + 1)
-    assert len(prepare(studio, Settings(NAME, SEEDS, steps=50)).shown) == 10
+    size = 3 * 64  # of three pictures in one pane
+    monkeypatch.setattr(denoising, "BYTES_MAX", 3 * 51 * size)
+    assert prepare(studio, Settings(NAME, SEEDS, steps=50)).shown == tuple(range(50))
+    monkeypatch.setattr(denoising, "BYTES_MAX", 3 * 51 * size - 1)
+    job = prepare(studio, Settings(NAME, SEEDS, steps=50))
+    assert job.thinned and len(job.shown) == (3 * 51 * size - 1) // (4 * size)
     monkeypatch.setattr(denoising, "BYTES_MAX", 1)
     assert prepare(studio, Settings(NAME, SEEDS, steps=50)).shown == (0, 49)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "size", "steps"),
+    [(16, 3 * 64 * 64, 50), (16, 32 * 32, 1000), (1, 3 * 64 * 64, 1000)],
+    ids=["16 cats", "16 of fashion", "1 cat"],
+)
+def test_every_step_of_these_is_shown(pictures, size, steps):
+    assert denoising._shown(steps, pictures * size) == list(range(steps))
 
 
 def test_nothing_runs_before_it_is_asked_for_and_closing_stops_it(studio, count_calls):

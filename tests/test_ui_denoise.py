@@ -10,7 +10,10 @@ from importlib.resources import files
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 
+from gendiff import schedule
+from gendiff.denoise import Denoiser
 from gendiff.errors import GendiffError
 from gendiff.studio import Studio, denoising
 from gendiff.studio.denoising import Settings, prepare
@@ -85,25 +88,65 @@ def test_a_run_sends_every_step(handler, studio):
     start, *_, end = ops(messages)
     assert start["n"] == 7 and (end["state"], end["n"]) == ("done", 7)
     assert [pane["count"] for pane in start["panes"]] == [4] * 4
+    assert [pane["previous"] for pane in start["panes"]] == ["x_s", None, None, None]
+    assert (start["noun"], start["first"]) == ("step", 0)
     assert start["note"] == "CPU, 1 thread, float32, batch 4"
     assert (last, said) == (gr.skip(), "Done: 6 steps.")
     moments = prepare(studio, Settings(NAME, (0, 1, 2, 3), steps=6)).moments()
     for frame, moment in zip(frames(messages), moments, strict=True):
-        assert np.array_equal(pixels(frame), np.concatenate([p.ravel() for p in moment.pictures]))
+        sent = [picture.ravel() for picture in moment.pictures[1:]]
+        assert np.array_equal(pixels(frame), np.concatenate(sent))
         facts = frame["facts"]
-        assert facts["step"] == f"{moment.number} of 6"
         assert (facts["t"], facts["s"], facts["nfe"]) == (moment.t, moment.s, moment.nfe)
         assert facts["alpha_bar_t"] == moment.alpha_bar_t
         assert facts["log_snr_t"] == moment.log_snr_t
 
 
-def test_the_algorithms_current_line_is_marked(shared):
+def test_the_algorithms_current_lines_are_marked(shared):
     for sampler in SAMPLERS:
         messages = list(shared(*changed(sampler=sampler, steps=3)))
-        code = ops(messages)[0]["code"]
-        marked = [code[frame["line"]] for frame in frames(messages)]
-        assert marked[0].startswith("x_T ~ ") and marked[-1].startswith("return ")
-        assert all(line.strip().startswith("xₛ = ") for line in marked[1:-1])
+        start = ops(messages)[0]
+        code = start["code"]
+        drawn, *steps, last = [frame["line"] for frame in frames(messages)]
+        assert code[drawn].startswith("x_T ~ ") and start["lines"][drawn] == "x_s"
+        for step in steps:
+            names = [code[line].split(" = ")[0].strip() for line in step]
+            assert names == ["v", "x̂₀", "ε", "xₛ"]  # the tiny network predicts v, as ours do
+            assert [start["lines"][line] for line in step] == [None, "x0", "eps", "x_s"]
+        assert last[:-1] == steps[0] and code[last[-1]] == "return x₀"
+
+
+@pytest.mark.parametrize("target", ["eps", "x0", "v"])
+@pytest.mark.parametrize("clipped", [True, False])
+def test_the_algorithms_conversion_is_the_denoisers(target, clipped):
+    """The guess and the noise, computed as the lines on the page say."""
+    levels = schedule.cosine(100)
+    x_t, said = (torch.full((1, 1, 1, 1), x, dtype=torch.float64) for x in (0.7, -0.9))
+    denoiser = Denoiser(lambda x, t: said, levels, target, clipped)
+    alpha_bar = float(levels.alpha_bar(60))
+    code = formulas.algorithm("ddim", target, clipped)
+    text = code[3].split(" = ")[1].replace("−", "-")
+    for symbol, python in (
+        ("√ᾱₜ xₜ", "a * x_t"), ("√(1-ᾱₜ) v", "b * said"), ("√(1-ᾱₜ) ε", "b * said"),
+        ("√ᾱₜ", "a"), ("xₜ", "x_t"), ("clip(x)", "clip(said)"),
+    ):  # fmt: skip
+        text = text.replace(symbol, python)
+    names = {"a": alpha_bar**0.5, "b": (1 - alpha_bar) ** 0.5, "x_t": 0.7, "said": -0.9}
+    guess = eval(
+        "said" if text == "x" else text, {"clip": lambda x: max(-1.0, min(1.0, x)), **names}
+    )
+    eps = (names["x_t"] - names["a"] * guess) / names["b"]
+    assert code[4] == "  ε = (xₜ − √ᾱₜ x̂₀) / √(1−ᾱₜ)"
+    prediction = denoiser(x_t, 60)
+    assert float(prediction.x0) == pytest.approx(guess, abs=1e-9)
+    assert float(prediction.eps) == pytest.approx(eps, abs=1e-9)
+
+
+def test_the_page_says_what_the_network_predicts(shared):
+    html = frames(shared(*changed(steps=3)))[1]["html"]
+    assert "trained to predict v = √ᾱₜ ε − √(1−ᾱₜ) x₀" in html
+    guided = ops(list(shared(*changed(steps=3, guidance=2))))[0]["code"]
+    assert guided[2] == "  v = guided network(xₜ, t)"
 
 
 def test_frames_stand_on_the_curve_at_their_level(shared):
@@ -121,14 +164,23 @@ def test_the_output_is_called_x_t_1_only_where_every_level_is_visited(studio):
         denoise.show(prepare(studio, Settings(NAME, (0,), steps=steps)))[0].panes[3].title
         for steps in (99, 100)
     ]
-    assert titles == ["Output xₛ", "Output xₜ₋₁"]
+    assert titles == ["Output x_s", "Output x_{t−1}"]
 
 
 def test_a_thinned_run_says_so(studio, monkeypatch):
     monkeypatch.setattr(denoising, "SHOWN_MAX", 5)
-    run, _ = denoise.show(prepare(studio, Settings(NAME, (0,), steps=20)))
-    assert run.n == 6 and run.note.endswith("; 5 of 20 steps are shown")
+    run, shown = denoise.show(prepare(studio, Settings(NAME, (0,), steps=20)))
+    assert run.n == 6 and "; 5 of the 20 steps are shown" in run.note
     assert run.note.startswith("seed 0, ")
+    assert (run.noun, run.first) == ("frame", 1)
+    # Its inputs are no frame's outputs, so they are sent.
+    assert len(run.sent) == 4
+    made = list(shown)
+    assert [len(frame.panes) for frame in made] == [4] * 6
+    assert (
+        made[3].facts["step"]
+        == f"{prepare(studio, Settings(NAME, (0,), steps=20)).shown[2] + 1} of 20"
+    )
 
 
 def sums(html):

@@ -15,7 +15,7 @@ from PIL import Image
 from gendiff import schedule
 from gendiff.errors import GendiffError
 from gendiff.images import from_uint8, tile
-from gendiff.studio import Studio, models, noising
+from gendiff.studio import Studio, models, noising, pictures
 from gendiff.ui import forward
 from gendiff.ui.forward_runs import gauge, rounded, words
 from gendiff.ui.pad import picture
@@ -28,8 +28,8 @@ COSINE = ("cosine", 30, 0.008, None, None)
 @pytest.fixture
 def studio(saved, tmp_path, monkeypatch):
     """Tiny models and 32 real pictures."""
-    pictures = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1), np.uint8)
-    Image.fromarray(tile(pictures, columns=8)[..., 0]).save(tmp_path / "real-shapes.png")
+    real = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1), np.uint8)
+    Image.fromarray(tile(real, columns=8)[..., 0]).save(tmp_path / "real-shapes.png")
     about = {"size": 8, "labels": [i % 3 for i in range(32)]}
     (tmp_path / "real-shapes.json").write_text(json.dumps(about))
     monkeypatch.setattr(models, "ASSETS", tmp_path)
@@ -55,12 +55,13 @@ def call(studio, page):
 
 
 def board(studio, number=4):
-    pixels = noising.bundled(studio.real("shapes"), number)
+    pixels = pictures.bundled(studio.real("shapes"), number)
     return picture("shapes", pixels, "somewhere", number)
 
 
-def parts(message):
+def parts(answer):
     """The start, and each frame's panes (3, 8, 8)."""
+    message = answer if isinstance(answer, dict) else answer[0]
     start, frames, _ = message["ops"]
     flat = [
         np.frombuffer(base64.b64decode(frame["pixels"]), np.uint8) for frame in frames["frames"]
@@ -71,7 +72,7 @@ def parts(message):
 def test_a_run_shows_every_level_as_the_studio_makes_it(call, studio):
     start, panes, frames = parts(call("play", MODEL, 4, board(studio), *COSINE, "9"))
     model = studio.model(MODEL)
-    x0 = from_uint8(noising.bundled(studio.real("shapes"), 4)[None])
+    x0 = from_uint8(pictures.bundled(studio.real("shapes"), 4)[None])
     levels = noising.forward(model, x0, schedule.cosine(30), 9)
     assert start["n"] == len(panes) == 31
     assert start["axis"] == list(range(31)) and start["autoplay"] is True
@@ -80,8 +81,50 @@ def test_a_run_shows_every_level_as_the_studio_makes_it(call, studio):
         assert np.array_equal(chain, level.chain[0, ..., 0])
         assert np.array_equal(guess, level.guess[0, ..., 0])
         assert frame["hist"]["counts"] == list(level.counts)
-        assert frame["facts"]["t"] == f"{level.t} of 30"
+        assert start["facts"]["signal √ᾱ_t"][level.t] == f"{level.signal:.1%}"
     assert "square, real picture 4, noise seed 9; 31 network calls" in start["note"]
+
+
+def settled(run, t, here=False):
+    event = gr.EventData(None, {"run": run, "frame": t, "here": here})
+    return event
+
+
+def test_of_a_long_run_the_keys_come_at_once_and_the_rest_on_request(call, studio):
+    levels = ("linear", 1000, 1e-4, 0.02, None)
+    message, shown = call("play", MODEL, 4, board(studio), *levels, "9")
+    start, sent, end = message["ops"]
+    assert start["n"] == end["n"] == 1001 and start["keys"] == sent["k"] == [*range(0, 1001, 10)]
+    x0 = from_uint8(pictures.bundled(studio.real("shapes"), 4)[None])
+    way = noising.journey(studio.model(MODEL), x0, schedule.linear(1000), 9)
+    fade = start["fade"]
+    picture, eps = (np.frombuffer(base64.b64decode(fade[name]), "<f4") for name in ("x0", "eps"))
+    for t in (1, 777, 1000):
+        op = call("fill", shown, settled(start["run"], t))
+        assert (op["op"], op["run"], op["k"]) == ("frames", start["run"], [t])
+        (level,) = way.levels([t])
+        closed, chain, guess = np.frombuffer(
+            base64.b64decode(op["frames"][0]["pixels"]), np.uint8
+        ).reshape(3, 8, 8)
+        assert np.array_equal(closed, level.closed[0, ..., 0])
+        assert np.array_equal(chain, level.chain[0, ..., 0])
+        assert np.array_equal(guess, level.guess[0, ..., 0])
+        # The browser's rule (drawing.js, fade) gives the same bytes.
+        own = fade["signal"][t] * picture.astype(float) + fade["noise"][t] * eps.astype(float)
+        eight = np.rint((own.astype("f4") + np.float32(1)) * np.float32(127.5)).clip(0, 255)
+        assert np.array_equal(eight.reshape(8, 8), closed)
+
+
+@pytest.mark.parametrize(
+    ("run", "t", "here"),
+    [(None, 5, False), ("other", 5, False), (0, 5, True), (0, -1, False), (0, 31, False)]
+    + [(0, t, False) for t in (None, 1.5, "5", [], True, 10**30)],
+)
+def test_a_rest_that_makes_no_sense_is_not_answered(call, studio, run, t, here):
+    message, shown = call("play", MODEL, 4, board(studio), *COSINE, "9")
+    run = message["ops"][0]["run"] if run == 0 else run
+    assert call("fill", shown, settled(run, t, here)) == gr.skip()
+    assert call("fill", None, settled(run, 5)) == gr.skip()
 
 
 def test_the_curves_are_the_schedules(call, studio):
@@ -182,6 +225,7 @@ def test_own_data_without_real_pictures_can_be_drawn(saved):
 def test_the_example_is_what_a_run_with_the_defaults_sends(call, studio):
     example = forward.example(studio)
     values = forward._defaults(forward.KIND)
+    assert example["asked"] == (MODEL, 14, "", "cosine", 1000, values, "0")
     asked = (MODEL, forward.PICTURE, None, forward.KIND, noising.T_MAX, *values, forward.SEED)
     (own, panes, frames), (start, live, same) = parts(example), parts(call("play", *asked))
     assert "Pre-computed" in own["note"] and "Pre-computed" not in start["note"]

@@ -23,7 +23,9 @@ from gendiff.studio.sums import Term, terms
 
 PICTURES_MAX = 16
 SHOWN_MAX = 1000  # transitions that are shown; of a longer run, this many evenly spaced ones
-BYTES_MAX = 24_000_000  # of pictures in one run: half a minute of a 10 Mbit/s line
+# Of pictures in one run: 16 of fashion in 1000 steps, or of cats in 80. Such a run keeps two cores
+# busy for a minute or more, so that a line of 10 Mbit/s keeps up.
+BYTES_MAX = 50_000_000
 VARIANCES = ("posterior", "beta")
 EPS_SCALE = 3  # eps ~ N(0, 1) is shown divided by this: cuts 0.3 % of it instead of 32 %
 CURVE_POINTS = 121
@@ -91,6 +93,11 @@ class Denoising:
     shown: tuple[int, ...]
     labels: tuple[int, ...] | None
     conditions: str
+
+    @property
+    def thinned(self) -> bool:
+        """Whether some transitions are left out."""
+        return len(self.shown) < self.settings.steps
 
     def captions(self) -> list[str]:
         """Each picture's seed and class."""
@@ -161,15 +168,23 @@ def prepare(studio: Studio, settings: Settings) -> Denoising:
         model, settings
     )  # checks the rest; nothing runs before the first step is asked for
     labels = resolve_labels(settings.label, settings.seeds, model.classes, "cpu")
-    frame = 4 * len(settings.seeds) * math.prod(model.shape)
     return Denoising(
         settings,
         model,
         tuple(times(model.schedule.T, settings.steps, "trailing")),
-        tuple(spread(int(settings.steps), min(SHOWN_MAX, max(2, BYTES_MAX // frame)))),
+        tuple(_shown(int(settings.steps), len(settings.seeds) * math.prod(model.shape))),
         None if labels is None else tuple(labels.tolist()),
         studio.conditions(settings.dtype),
     )
+
+
+def _shown(steps: int, size: int) -> list[int]:
+    """The transitions that are shown of so many, where a picture of each pane has `size` bytes:
+    all, if x_t (the x_s of the transition before) need not be sent for that; else as many as fit
+    with it."""
+    if steps <= SHOWN_MAX and 3 * size * (steps + 1) <= BYTES_MAX:
+        return list(range(steps))
+    return spread(steps, min(SHOWN_MAX, max(2, BYTES_MAX // (4 * size))))
 
 
 def spread(total: int, most: int) -> list[int]:

@@ -13,12 +13,9 @@ the log-SNR is that of x_t; both schedules keep the variance, so x_t needs no re
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +25,14 @@ from gendiff import schedule
 from gendiff.batches import in_batches
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
-from gendiff.images import from_uint8, open_picture, to_uint8
+from gendiff.images import to_uint8
 from gendiff.noise import Noise
 from gendiff.schedule import Schedule
-from gendiff.studio.models import Real
+from gendiff.studio.pictures import size
 
 T_MAX = 1000  # the longest schedule here: a chain of 1000 steps takes 0.2 s
 SIGNAL_MAX = 0.05  # more of the amplitude than this at T, and x_T is not noise
-LEVELS = {1: 101, 3: 51}  # levels on show, by channels: 0.4 and 2.5 MB for the browser
+LEVELS = {1: 101, 3: 51}  # made beforehand, by channels: 0.4 and 2.5 MB for the browser
 BINS, REACH = 48, 4.0  # the histogram's bins over [-REACH, REACH]
 _BATCH = 32  # fastest on one core (16: +10 %, 101: +50 %)
 
@@ -168,40 +165,87 @@ def signal_left(levels: Schedule) -> float:
     return math.sqrt(float(levels.alpha_bar(levels.T)))
 
 
-def forward(model: Diffusion, x0: Tensor, levels: Schedule, seed: int) -> list[Level]:
-    """x0 (1, C, H, W) at t = 0..T, or at as many of these as LEVELS has, evenly spaced.
+@dataclass(frozen=True, eq=False)
+class Journey:
+    """A picture's way to noise on a schedule, and the network that looks at it. Made by `journey`.
+
+    Attributes:
+        x0, eps: the picture and the closed form's one draw, (1, C, H, W) in float64.
+        chain: x_t of the chain for t = 0..T, (T + 1, H, W, C) uint8.
+        chain_noise: Moments for t = 0..T.
+    """
+
+    model: Diffusion
+    schedule: Schedule
+    x0: Tensor
+    eps: Tensor
+    chain: np.ndarray
+    chain_noise: tuple[Moments, ...]
+
+    @property
+    def signal(self) -> list[float]:
+        """sqrt(alpha_bar_t) for t = 0..T."""
+        return self.schedule.alpha_bars.sqrt().tolist()
+
+    @property
+    def noise(self) -> list[float]:
+        """sqrt(1 - alpha_bar_t) for t = 0..T."""
+        return (1 - self.schedule.alpha_bars).sqrt().tolist()
+
+    @property
+    def keys(self) -> list[int]:
+        """0..T, or as many of these as LEVELS has, evenly spaced: what is made beforehand."""
+        count = min(self.schedule.T + 1, LEVELS[self.x0.shape[1]])
+        even = torch.linspace(0, self.schedule.T, count, dtype=torch.float64)
+        return even.round().long().tolist()
+
+    def levels(self, ts: Sequence[int]) -> list[Level]:
+        """Those t, with the network's guess at each: one call for up to 32 of them."""
+        t, x0 = torch.tensor(ts), self.x0
+        x_t = self.schedule.add_noise(x0.expand(len(t), -1, -1, -1), t, self.eps)
+        alpha_bar, log_snr = self.schedule.alpha_bar(t), self.schedule.log_snr(t)
+        asked, gap = same_noise(self.model.schedule, log_snr)
+        guess = in_batches(self.model.guess, x_t.float(), asked.to(self.model.device), _BATCH)
+        guess = guess.cpu()
+        rows = zip(  # in the order of Level's fields
+            ts,
+            [float(self.schedule.beta(k)) if k else None for k in ts],
+            alpha_bar.tolist(),
+            log_snr.tolist(),
+            to_uint8(x_t)[:, None],
+            self.chain[list(ts)][:, None],
+            to_uint8(guess)[:, None],
+            _moments(x_t - alpha_bar.sqrt().reshape(-1, 1, 1, 1) * x0),
+            [self.chain_noise[k] for k in ts],
+            [x0.numel()] * len(ts),
+            _histograms(x_t),
+            asked.tolist(),
+            gap.tolist(),
+            ((guess - x0).square().flatten(1).mean(1).sqrt() * 127.5).tolist(),
+            strict=True,
+        )
+        return [Level(*row) for row in rows]
+
+
+def journey(model: Diffusion, x0: Tensor, levels: Schedule, seed: int) -> Journey:
+    """The way of x0 (1, C, H, W), without any network call yet.
 
     Raises:
         GendiffError: x0 does not have the network's shape, or the seed is none.
     """
     if tuple(x0.shape[1:]) != tuple(model.shape):
-        raise GendiffError(f"{model.card.title} takes pictures of {_size(model.shape)}.")
-    x0 = x0.double()  # so that the statistics below are exact at the smallest noise
-    count = min(levels.T + 1, LEVELS[x0.shape[1]])
-    t = torch.linspace(0, levels.T, count, dtype=torch.float64).round().long()
+        raise GendiffError(f"{model.card.title} takes pictures of {size(model.shape)}.")
+    x0 = x0.double()  # so that the statistics are exact at the smallest noise
     noise = Noise([seed])
-    x_t = levels.add_noise(x0.expand(count, -1, -1, -1), t, noise.like(x0))
-    walked = _chain(levels, x0, t.tolist(), noise)
-    alpha_bar, log_snr = levels.alpha_bar(t), levels.log_snr(t)
-    asked, gap = same_noise(model.schedule, log_snr)
-    guess = in_batches(model.guess, x_t.float(), asked.to(model.device), _BATCH).cpu()
-    signal = alpha_bar.sqrt().reshape(-1, 1, 1, 1) * x0
-    rows = zip(  # in the order of Level's fields
-        t.tolist(),
-        [float(levels.beta(k)) if k else None for k in t.tolist()],
-        alpha_bar.tolist(),
-        log_snr.tolist(),
-        *(to_uint8(x)[:, None] for x in (x_t, walked, guess)),
-        _moments(x_t - signal),
-        _moments(walked - signal),
-        [x0.numel()] * count,
-        _histograms(x_t),
-        asked.tolist(),
-        gap.tolist(),
-        ((guess - x0).square().flatten(1).mean(1).sqrt() * 127.5).tolist(),
-        strict=True,
-    )
-    return [Level(*row) for row in rows]
+    eps = noise.like(x0)
+    chain, added = _chain(levels, x0, noise)
+    return Journey(model, levels, x0, eps, chain, added)
+
+
+def forward(model: Diffusion, x0: Tensor, levels: Schedule, seed: int) -> list[Level]:
+    """The key levels of a journey; raises as `journey` does."""
+    way = journey(model, x0, levels, seed)
+    return way.levels(way.keys)
 
 
 def same_noise(trained: Schedule, log_snr: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,15 +260,15 @@ def same_noise(trained: Schedule, log_snr: Tensor) -> tuple[Tensor, Tensor]:
     return nearest + 1, gap
 
 
-def _chain(levels: Schedule, x0: Tensor, wanted: Sequence[int], noise: Noise) -> Tensor:
-    """x_t at the wanted t (ascending) of one walk of T single steps: (len(wanted), C, H, W)."""
-    x_t, seen, keep = x0, [], set(wanted)
-    for t in range(levels.T + 1):
-        if t:
-            x_t = levels.add_one_step(x_t, t, noise.like(x_t))
-        if t in keep:
-            seen.append(x_t)
-    return torch.cat(seen)
+def _chain(levels: Schedule, x0: Tensor, noise: Noise) -> tuple[np.ndarray, tuple[Moments, ...]]:
+    """One walk of T single steps: each x_t, (T + 1, H, W, C) uint8, and the noise in it."""
+    x_t, seen, added = x0, [to_uint8(x0)], [Moments(0.0, 0.0)]
+    signal = levels.alpha_bars.sqrt().tolist()
+    for t in range(1, levels.T + 1):
+        x_t = levels.add_one_step(x_t, t, noise.like(x_t))
+        seen.append(to_uint8(x_t))
+        added += _moments(x_t - signal[t] * x0)
+    return np.concatenate(seen), tuple(added)
 
 
 def _moments(added: Tensor) -> list[Moments]:
@@ -236,55 +280,3 @@ def _histograms(x: Tensor) -> list[tuple[int, ...]]:
     """The counts of each picture's values."""
     place = ((x.flatten(1) + REACH) * (BINS / (2 * REACH))).long().clamp(0, BINS - 1)
     return [tuple(torch.bincount(row, minlength=BINS).tolist()) for row in place]
-
-
-def _size(shape: Sequence[int]) -> str:
-    channels, height, width = shape
-    return f"{height} x {width} pixels, {'grey' if channels == 1 else 'RGB'}"
-
-
-# ---- The picture x_0 ------------------------------------------------------------------------
-
-
-def shelf(real: Real, count: int = 16) -> list[int]:
-    """Which of the bundled pictures to offer: the first of each class, then the first others."""
-    firsts = [int(i) for i in np.unique(real.labels, return_index=True)[1]]
-    others = [i for i in range(len(real.labels)) if i not in firsts]
-    return [*firsts, *others][:count]
-
-
-def bundled(real: Real, index: float | None) -> np.ndarray:
-    """One bundled picture, (H, W, C) uint8; GendiffError if there is none of that number."""
-    last = len(real.pictures) - 1
-    if index is None or not 0 <= index <= last or int(index) != index:
-        raise GendiffError(f"The real pictures are numbered 0 to {last}; got {index}.")
-    return real.pictures[int(index)]
-
-
-def uploaded(data: bytes | None, shape: tuple[int, int, int]) -> np.ndarray:
-    """What a person uploads, (H, W, C) uint8; GendiffError if it cannot be read."""
-    return to_uint8(open_picture(data or b"", shape))[0]
-
-
-def packed(picture: np.ndarray) -> str:
-    """(H, W, C) uint8 as text for a browser."""
-    return base64.b64encode(picture.tobytes()).decode()
-
-
-def drawn(sent: Any, shape: tuple[int, int, int]) -> Tensor:
-    """What a browser sends as {"pixels": packed}, which is not trusted -> (1, C, H, W) in [-1, 1].
-
-    Raises:
-        GendiffError: it is not a picture of that shape.
-    """
-    channels, height, width = shape
-    text = sent.get("pixels") if isinstance(sent, Mapping) else None
-    if not isinstance(text, str) or len(text) != 4 * math.ceil(math.prod(shape) / 3):
-        raise GendiffError(
-            f"There is no picture of {_size(shape)} yet; choose one, upload one or draw."
-        )
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise GendiffError("The drawing did not arrive whole; draw it again.") from error
-    return from_uint8(np.frombuffer(data, np.uint8).reshape(1, height, width, channels))

@@ -59,14 +59,17 @@ const MARKUP = `
         <button type="button" data-act="full" aria-label="Full screen" title="Full screen (f)">${icon("full")}${icon("shrink")}</button>
       </div>
     </div>
+    <dl class="gd-facts"></dl>
     <div class="gd-foot">
       <button type="button" class="gd-all" data-act="all" hidden>${icon("grid")}<span></span></button>
       <span class="gd-note"></span>
     </div>
-    <div class="gd-html"></div>
-    <div class="gd-info">
-      <dl class="gd-facts"></dl><div class="gd-charts"></div><ol class="gd-code"></ol>
-    </div>
+    <details class="gd-more" open>
+      <summary>Formulas and curves</summary>
+      <div class="gd-info">
+        <div class="gd-html"></div><div class="gd-charts"></div><ol class="gd-code"></ol>
+      </div>
+    </details>
     <p class="gd-live" aria-live="polite"></p>
   </section>`;
 
@@ -86,6 +89,26 @@ function blit(bytes, at, pane, pixels, offset, stride) { // one picture into RGB
       pixels[offset + x] = 0xff000000 | (b << 16) | (g << 8) | r;
     }
   }
+}
+
+// signal x0 + noise eps to 8 bits, as the server rounds it (images.to_uint8: in float32, half to even).
+function fade({ x0, eps }, signal, noise, values) {
+  const bytes = new Uint8Array(x0.length);
+  for (let i = 0; i < x0.length; i++) {
+    values[i] = signal * x0[i] + noise * eps[i];
+    const v = Math.fround(Math.fround(Math.fround(values[i]) + 1) * 127.5), low = Math.floor(v);
+    const even = low + (v - low > 0.5 || (v - low === 0.5 && low % 2 !== 0) ? 1 : 0);
+    bytes[i] = clamp(even, 0, 255);
+  }
+  return bytes;
+}
+
+const floats = (text) => new Float32Array(decode(text).buffer);
+
+function histogramOf(values, { counts, lo, hi, ...rest }) { // the ends take what lies beyond
+  const next = Array(counts.length).fill(0), scale = counts.length / (hi - lo);
+  for (const v of values) next[clamp(Math.floor((v - lo) * scale), 0, counts.length - 1)]++;
+  return { ...rest, lo, hi, counts: next };
 }
 
 function snap(scale, density) { // whole device pixels, unless that wastes much of the size
@@ -139,7 +162,7 @@ function writeMath(node, text) { // "x_t", "x_{t-1}": what follows the line is s
 
 function writeName(node, name) { // "alpha_bar_t" -> alpha bar with a subscript t
   const [, stem, index] = name.match(/^(.+?)(_[a-z0-9])?$/);
-  writeMath(node, (PRETTY[stem] ?? stem.replaceAll("_", " ")) + (index ?? ""));
+  writeMath(node, (PRETTY[stem] ?? stem.replace(/_(?![a-z0-9]\b)/g, " ")) + (index ?? ""));
 }
 
 function number(value) {

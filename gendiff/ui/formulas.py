@@ -6,22 +6,53 @@ from collections.abc import Sequence
 
 from gendiff.studio.denoising import Moment
 
-_LOOP = (
-    "x_T ~ N(0, I)",
-    "for each level t, next level s:",
-    "  ε = network(xₜ, t)",
-    "  x̂₀ = (xₜ − √(1−ᾱₜ) ε) / √ᾱₜ",
-)
-_RETURN = "return x₀"
-DRAW, UPDATE = 0, 4  # the lines of ALGORITHMS that draw x_T, and that make x_s
-
-ALGORITHMS: dict[str, tuple[str, ...]] = {
-    "ddpm": (*_LOOP, "  xₛ = w₀ x̂₀ + wₜ xₜ + σₜ z", _RETURN),
-    "ddim": (*_LOOP, "  xₛ = √ᾱₛ x̂₀ + √(1−ᾱₛ−σₜ²) ε + σₜ z", _RETURN),
-    "renoise": (*_LOOP, "  xₛ = √ᾱₛ x̂₀ + √(1−ᾱₛ) z", _RETURN),
-    "dpmpp_2m": (*_LOOP, "  xₛ = wₜ xₜ + w₀ x̂₀ − w₀′ x̂₀′", _RETURN),
-    "heun": (*_LOOP, "  xₛ = xₜ + Δ/2 (vₜ + vₛ)", _RETURN),
+# What the network says, and the guess that follows from it; see gendiff.denoise.
+_PREDICTS = {
+    "v": ("v = NETWORK(xₜ, t)", "√ᾱₜ xₜ − √(1−ᾱₜ) v"),
+    "eps": ("ε = NETWORK(xₜ, t)", "(xₜ − √(1−ᾱₜ) ε) / √ᾱₜ"),
+    "x0": ("x = NETWORK(xₜ, t)", "x"),
 }
+_UPDATES = {
+    "ddpm": "xₛ = w₀ x̂₀ + wₜ xₜ + σₜ z",
+    "ddim": "xₛ = √ᾱₛ x̂₀ + √(1−ᾱₛ−σₜ²) ε + σₜ z",
+    "renoise": "xₛ = √ᾱₛ x̂₀ + √(1−ᾱₛ) z",
+    "dpmpp_2m": "xₛ = wₜ xₜ + w₀ x̂₀ − w₀′ x̂₀′",
+    "heun": "xₛ = xₜ + Δ/2 (vₜ + vₛ)",
+}
+# An algorithm's lines: the first draws x_T, those of LOOP make a step, the last returns.
+DRAW, LOOP, RETURN = 0, (2, 3, 4, 5), 6
+
+
+def algorithm(sampler: str, target: str, clipped: bool = True, guided: bool = False) -> list[str]:
+    """A sampler's pseudo-code, for a network that was trained to predict `target`."""
+    call, guess = _PREDICTS[target]
+    return [
+        "x_T ~ N(0, I)",
+        "for each level t, next level s:",
+        f"  {call.replace('NETWORK', 'guided network' if guided else 'network')}",
+        f"  x̂₀ = clip({guess})" if clipped else f"  x̂₀ = {guess}",
+        "  ε = (xₜ − √ᾱₜ x̂₀) / √(1−ᾱₜ)",
+        f"  {_UPDATES[sampler]}",
+        "return x₀",
+    ]
+
+
+def made(target: str) -> list[str | None]:
+    """Which picture (an id of the Denoise tab's panes) each line of an algorithm makes."""
+    return ["x_s", None, "eps" if target == "eps" else None, "x0", "eps", "x_s", None]
+
+
+def predicts(target: str, clipped: bool = True) -> str:
+    """What the network says, in one sentence."""
+    said = {
+        "v": "v = √ᾱₜ ε − √(1−ᾱₜ) x₀; from v and xₜ follow the guess x̂₀ and the noise ε",
+        "eps": "the noise ε; from ε and xₜ follows the guess x̂₀",
+        "x0": "the picture x₀; from that guess and xₜ follows the noise ε",
+    }
+    end = ", with x̂₀ clipped to [−1, 1]" if clipped else ""
+    return f"This network was trained to predict {said[target]}{end}."
+
+
 # Where the algorithm and its symbols come from; said under the formula.
 SOURCES: dict[str, str] = {
     "ddpm": "DDPM, Ho et al. 2020: Algorithm 2, with the mean of Eq. 7. β = 1 − ᾱₜ/ᾱₛ is the "
@@ -112,10 +143,11 @@ def _math(inside: str) -> str:
     return f"<math>{inside}</math>"
 
 
-def update(sampler: str, moment: Moment, pixel: str) -> str:
+def update(sampler: str, moment: Moment, pixel: str, said: str = "") -> str:
     """The update that made x_s, in letters, with this step's weights, and at one pixel: a table.
 
-    pixel: which pixel the last row is about, for example "middle pixel of seed 7".
+    pixel: which pixel the last row is about, for example "middle pixel of seed 7". said: what
+    stands under it beside the source.
     """
     if not moment.terms:
         return f"<p>{_math(_sub(_mi('x'), 'T') + _NORMAL)} {_DRAWN}</p>"
@@ -134,7 +166,7 @@ def update(sampler: str, moment: Moment, pixel: str) -> str:
     )
     cells = (f"<tr><th>{name}</th>{_sum(left, parts)}</tr>" for name, left, parts in rows)
     table = f'<table class="gd-sum"><tbody>{"".join(cells)}</tbody></table>'
-    return f'{table}<p class="note">{SOURCES[sampler]}</p>'
+    return f'{table}<p class="note">{SOURCES[sampler]} {said}</p>'
 
 
 def _sum(left: str, parts: Sequence[tuple[bool, str]]) -> str:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 import gradio as gr
 
 from gendiff.errors import GendiffError
-from gendiff.images import from_uint8
-from gendiff.noise import parse
-from gendiff.schedule import Schedule
-from gendiff.studio import Studio, noising
-from gendiff.studio.noising import PARAMETERS, T_MAX, Level
+from gendiff.studio import Studio, noising, pictures
+from gendiff.studio.noising import PARAMETERS, T_MAX
 from gendiff.ui import examples
 from gendiff.ui.exports import wire_exports
 from gendiff.ui.forward_runs import EXPLANATION, LABELS, SCHEDULES, gauge, trip
-from gendiff.ui.pad import is_of, pad, picture, shown, title
+from gendiff.ui.forward_work import Asked, one_seed, runners, way_of
+from gendiff.ui.pad import is_of, pad, picture, title
+from gendiff.ui.pad import shown as on_shelf
 from gendiff.ui.parts import (
     PRIVATE,
     Page,
@@ -82,7 +79,8 @@ def build(studio: Studio, page: Page) -> None:
             )
             with gr.Accordion("What is shown here", open=False):
                 gr.Markdown(EXPLANATION, elem_classes="note")
-    _wire(studio, on, player)
+    shown = gr.State(None)  # what the player shows: the controls may have moved on
+    _wire(studio, on, player, shown)
     wire_exports(player, on.said, "forward", fps=20)
     page.keep(
         "forward",
@@ -94,9 +92,9 @@ def build(studio: Studio, page: Page) -> None:
             f"p{i + 1}": (field, number_in(-20, 20, whole=False))
             for i, field in enumerate(on.fields)
         },
-        seed=(on.seed, lambda text: str(_seed(text))),
+        seed=(on.seed, lambda text: str(one_seed(text))),
     )
-    page.opens_with("forward", lambda: examples.read("forward"), [player])
+    page.opens_with("forward", _open_example, [player, shown])
 
 
 def example(studio: Studio) -> Message:
@@ -104,10 +102,23 @@ def example(studio: Studio) -> Message:
     card = next(iter(studio.cards("diffusion")), None)
     if card is None:
         raise GendiffError("There is no diffusion model to make an example with.")
-    found, schedule = _levels(studio, card, PICTURE, "", KIND, T_MAX, _defaults(KIND), SEED)
+    way = way_of(studio, *_default(card))
     note = f"Pre-computed: {card.title}, noise seed {SEED}. Press Add noise to run it now."
-    trained = studio.model(card.name).schedule
-    return trip(card, trained, found, schedule, title(studio, card, PICTURE), SEED, True, note)
+    found = way.levels(way.keys)
+    message = trip(card, way, found, title(studio, card, PICTURE), SEED, True, note)
+    return {**message, "asked": _default(card)}
+
+
+def _default(card: Card) -> Asked:
+    """What the controls ask for before anyone touches them."""
+    return (card.name, PICTURE, "", KIND, T_MAX, _defaults(KIND), SEED)
+
+
+def _open_example() -> list[Any]:
+    message = dict(examples.read("forward"))
+    name, number, drawing, kind, T, fields, seed = message.pop("asked")
+    asked = (name, number, drawing, kind, T, tuple(fields), seed)
+    return [message, (message["ops"][0]["run"], asked)]
 
 
 def _controls(studio: Studio) -> Controls:
@@ -153,30 +164,32 @@ def _controls(studio: Studio) -> Controls:
     )
 
 
-def _wire(studio: Studio, on: Controls, player: Player) -> None:
-    play, update = _runners(studio)
+def _wire(studio: Studio, on: Controls, player: Player, shown: gr.State) -> None:
+    play, update, fill = runners(studio)
 
     @bounded
     def follow(name: str, which: float | None, sent: Any) -> list[Any]:
         """The board follows the model and the number; a drawing of the same data stays."""
         if which is None and is_of(studio.card(name), sent):
             return [gr.skip(), gr.skip()]
-        value = shown(studio, name, int(which or 0))
+        value = on_shelf(studio, name, int(which or 0))
         return [value, value["index"]]
 
     @bounded
     def receive(name: str, file: bytes | None) -> list[Any]:
         card = studio.card(name)
-        return [picture(card.data, noising.uploaded(file, card.shape), "Your upload"), None]
+        return [picture(card.data, pictures.uploaded(file, card.shape), "Your upload"), None]
 
     asked = [on.model, on.picture, on.board, on.kind, on.steps, *on.fields, on.seed]
     busy = {"show_progress": "minimal", "show_progress_on": on.said, **PRIVATE}
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
     newest = {"trigger_mode": "always_last"}
-    on.go.click(play, asked, player, **busy, **QUICK_WORK)
+    results = [player, shown]
+    on.go.click(play, asked, results, **busy, **QUICK_WORK)
+    player.settle(fill, shown, player, show_progress="hidden", **newest, **PRIVATE, **QUICK_WORK)
     fields = [field.submit for field in on.fields]
     triggers = [on.model.input, on.steps.release, on.picture.submit, on.seed.submit, *fields]
-    gr.on(triggers, update, asked, player, **newest, **busy, **QUICK_WORK)
+    gr.on(triggers, update, asked, results, **newest, **busy, **QUICK_WORK)
 
     # What belongs together follows, whoever changed it: a person, a link, another setting.
     seen = [on.board, on.picture]
@@ -216,65 +229,7 @@ def _wire(studio: Studio, on: Controls, player: Player) -> None:
         values = [kind, T, *_defaults(kind)]
         followed.append(button.click(lambda values=values: values, None, levels, **quick))
     for event in followed:
-        event.success(update, asked, player, **newest, **busy, **QUICK_WORK)
-
-
-# ---- Running --------------------------------------------------------------------------------
-
-
-def _runners(studio: Studio) -> tuple[Callable[..., Message], Callable[..., Message]]:
-    """The handlers of "Add noise", which plays, and of a setting, which keeps the place."""
-
-    @lru_cache(maxsize=16)  # a class asks for the same things
-    def levels(name: str, *asked: Any) -> tuple[list[Level], Schedule]:
-        return _levels(studio, studio.card(name), *asked)
-
-    def message(autoplay: bool, name: str, which: float | None, sent: Any, *rest: Any) -> Message:
-        kind, T, *fields, seed = rest
-        card = studio.card(name)
-        own = which is None and is_of(card, sent)
-        number = None if own else int(which or 0)
-        drawing = str(sent["pixels"]) if own else ""
-        found, schedule = levels(name, number, drawing, kind, T, tuple(fields), seed)
-        what = "your own picture" if own else title(studio, card, number)
-        trained = studio.model(name).schedule
-        return trip(card, trained, found, schedule, what, seed.strip(), autoplay)
-
-    @bounded
-    def play(*asked: Any) -> Message:
-        return message(True, *asked)
-
-    @bounded
-    def update(*asked: Any) -> Message:
-        return message(False, *asked)
-
-    return play, update
-
-
-def _levels(
-    studio: Studio,
-    card: Card,
-    number: int | None,
-    drawing: str,
-    kind: str,
-    T: float,
-    fields: tuple[float | None, ...],
-    seed: str,
-) -> tuple[list[Level], Schedule]:
-    """The work: real picture `number`, or the drawing where there is none, at all levels."""
-    schedule = noising.make_schedule(kind, T, fields)
-    if number is None:
-        x0 = noising.drawn({"pixels": drawing}, card.shape)
-    else:
-        x0 = from_uint8(noising.bundled(studio.real(card.data), number)[None])
-    return noising.forward(studio.model(card.name), x0, schedule, _seed(seed)), schedule
-
-
-def _seed(text: str) -> int:
-    seeds = parse(text)
-    if len(seeds) > 1:
-        raise GendiffError(f"The noise is one draw, so it has one seed; got {len(seeds)}.")
-    return seeds[0]
+        event.success(update, asked, results, **newest, **busy, **QUICK_WORK)
 
 
 # ---- Schedules ------------------------------------------------------------------------------

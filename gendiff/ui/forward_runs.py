@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from html import escape
 
 from gendiff.schedule import Schedule
-from gendiff.studio.noising import REACH, SIGNAL_MAX, Level, signal_left
-from gendiff.ui.player import Curve, Frame, Histogram, Message, Pane, Run
+from gendiff.studio.noising import REACH, SIGNAL_MAX, Journey, Level, signal_left
+from gendiff.ui.runs import Curve, Fade, Frame, Histogram, Message, Pane, Run
 from gendiff.weights import Card
 
 SCHEDULES = [
@@ -47,64 +47,85 @@ the network on x<sub>T</sub> that still shows the picture, and sampling starts f
 has never seen. Linear betas were made for T = 1000; with T = 200, 36 % of the amplitude is
 left.
 
+**Between the levels.** Every t can be reached. x<sub>t</sub> is computed in your browser, by the
+closed form and to the last bit; the chain and the guess follow a moment later, when you rest.
+
 Pixels brighter than white or darker than black are cut off on the screen, not in the numbers.
 """
 
 
 def trip(
     card: Card,
-    trained: Schedule,
+    way: Journey,
     levels: Sequence[Level],
-    schedule: Schedule,
     what: str,
     seed: str,
     autoplay: bool,
     note: str = "",
 ) -> Message:
-    """The levels as one message of the player, a frame each."""
-    channels, height, width = card.shape
-    t = [level.t for level in levels]
-    panes = [
-        Pane("closed", "x_t, closed form", height, width, channels),
-        Pane("chain", "x_t, chain of single steps", height, width, channels),
-        Pane("guess", "The network's x_0 guess", height, width, channels),
-    ]
+    """A journey as one message of the player: a frame for each t, of which the key levels come at
+    once. The browser computes x_t for the others; `between` sends the rest of them."""
+    t = list(range(way.schedule.T + 1))
+    part = len(levels) < len(t)
     run = Run(
-        n=len(levels),
-        panes=panes,
+        n=len(t),
+        panes=_panes(card),
         label=f"{what} on its way to noise",
-        curves=_curves(levels, t),
+        curves=_curves(way.schedule, t),
         axis=t,
         axis_label="t",
         fps=20,
         autoplay=autoplay,
-        noun="level",
+        noun="t",
+        first=0,
         note=note or f"{what}, noise seed {seed}; {len(levels)} network calls by {card.title}",
+        keys=[level.t for level in levels] if part else None,
+        fade=_fade(way) if part else None,
+        facts={
+            "signal √ᾱ_t": [f"{value:.1%}" for value in way.signal],
+            "noise √(1−ᾱ_t)": [f"{value:.1%}" for value in way.noise],
+            "log_snr_t": [_rounded(float(way.schedule.log_snr(k))) for k in t],
+        },
     )
-    return run.whole([_frame(level, trained, schedule.T) for level in levels])
+    return run.whole([_frame(level, way.model.schedule) for level in levels])
 
 
-def _frame(level: Level, trained: Schedule, T: int) -> Frame:
-    facts = {
-        "t": f"{level.t} of {T}",
-        "signal": f"{level.signal:.1%}",
-        "noise": f"{level.noise:.1%}",
-        "guess off by": f"{level.error:.0f} of 255",
+def between(card: Card, way: Journey, run: str, t: int) -> Message:
+    """One more level of a run that is on show."""
+    of = Run(n=way.schedule.T + 1, panes=_panes(card), label="", run=run)
+    return of.frames([t], [_frame(way.levels([t])[0], way.model.schedule)])
+
+
+def _panes(card: Card) -> list[Pane]:
+    channels, height, width = card.shape
+    titles = {
+        "closed": "x_t, closed form",
+        "chain": "x_t, chain of single steps",
+        "guess": "The network's guess x̂_0",
     }
+    return [Pane(name, title, height, width, channels) for name, title in titles.items()]
+
+
+def _fade(way: Journey) -> Fade:
+    x0, eps = (x[0].permute(1, 2, 0).float().numpy() for x in (way.x0, way.eps))
+    return Fade("closed", x0, eps, way.signal, way.noise)
+
+
+def _frame(level: Level, trained: Schedule) -> Frame:
     pictures = [level.closed, level.chain, level.guess]
-    counts = Histogram(level.counts, -REACH, REACH)
-    return Frame(pictures, facts, words(level, trained), hist=counts)
+    facts = {"guess off by": f"{level.error:.0f} of 255"}
+    return Frame(
+        pictures, facts, words(level, trained), hist=Histogram(level.counts, -REACH, REACH)
+    )
 
 
-def _curves(levels: Sequence[Level], t: Sequence[int]) -> list[Curve]:
-    nan = float("nan")
-    beta = [nan if level.beta is None else _rounded(level.beta) for level in levels]
-    alpha_bar = [_rounded(level.alpha_bar) for level in levels]
-    log_snr = [_rounded(level.log_snr) for level in levels]
+def _curves(schedule: Schedule, t: Sequence[int]) -> list[Curve]:
+    beta = [float("nan"), *schedule.betas.tolist()]
+    log_snr = [float(schedule.log_snr(k)) for k in t]
     return [
-        Curve("β_t", beta, t),
-        Curve("ᾱ_t", alpha_bar, t),
-        Curve("log-SNR", log_snr, t, "nats"),
+        Curve("β_t", [*map(_rounded, beta)], t),
+        Curve("ᾱ_t", [*map(_rounded, schedule.alpha_bars.tolist())], t),
+        Curve("log-SNR", [*map(_rounded, log_snr)], t, "nats"),
     ]
 
 

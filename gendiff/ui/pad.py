@@ -14,7 +14,7 @@ import numpy as np
 
 from gendiff.errors import GendiffError
 from gendiff.studio import Real, Studio
-from gendiff.studio.noising import bundled, packed, shelf
+from gendiff.studio.pictures import bundled, packed, shelf
 from gendiff.weights import Card
 
 Picture = dict[str, Any]

@@ -15,9 +15,22 @@
       const value = values[index];
       if (value !== null && value !== undefined && value !== "") query.set(name, value);
     });
+    tell(query);
+  };
+  const tell = (query) => {
     history.replaceState(null, "", "?" + query);
     if (window.parent !== window) {
       window.parent.postMessage({ queryString: query.toString() }, "https://huggingface.co");
     }
   };
+  // Where somebody rests on a frame of a player, the address names it: ?tab=denoise&step=7.
+  document.addEventListener("gendiff-rest", ({ target, detail }) => {
+    const query = new URLSearchParams(location.search), panel = target.closest("[role=tabpanel]")?.id ?? "";
+    const tab = panel.replace(/^tab-/, "");
+    if (!query.has("tab") && tab && detail.number !== null) query.set("tab", tab);
+    if (query.get("tab") !== tab) return;
+    if (detail.number === null) query.delete(detail.noun);
+    else query.set(detail.noun, detail.number);
+    tell(query);
+  });
 }

@@ -1,7 +1,8 @@
 // Browser side of the player (player.py). gradio runs this once for each player, with
 //   element  where to build          props    props.value: the server's last message, JSON
 //   watch    calls back on a message  server   server.refill({run, from}) answers what is lacking
-//   trigger  sends an event to Python: "settle", "pick", "export"
+//   trigger  sends an event to Python: "settle", "pick", "export"; the page's address hears of a
+//            rest by the DOM event "gendiff-rest" (page.js)
 //   GIVEN    what Python's Player was given: label, placeholder, exports
 // The messages are described in runs.py. Frames stay here as raw bytes; nothing but refill asks
 // the server again.
@@ -11,16 +12,18 @@
 element.innerHTML = MARKUP;
 const root = element.querySelector(".gd");
 const $ = (name) => root.querySelector(`.gd-${name}`);
-const [stage, strip, seekbar, info, menu, formula] = ["stage", "strip", "seek", "info", "menu", "html"].map($);
+const [stage, strip, seekbar, menu, formula, more] = ["stage", "strip", "seek", "menu", "html", "more"].map($);
+const said = ["facts", "charts", "code", "html"].map($);
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 
 // ---- Receiving ------------------------------------------------------------------------------
 
-// prefix: frames 0..prefix-1 are here, and only they can be shown; reach: the highest index seen.
+// prefix: frames 0..prefix-1 can be shown; reach: the highest index seen. A run that is sent in part
+// has keys: all frames can be shown as soon as those are here. goal: the frame that a link names.
 const fresh = () => ({
   run: null, start: null, frames: [], n: 0, got: 0, prefix: 0, reach: -1, step: 0, mode: "idle",
   end: null, message: "", began: 0, solo: null, marked: null, cursor: 0, panes: [], charts: [],
-  thumbs: [], histogram: null, formula: "",
+  thumbs: [], histogram: null, formula: "", keys: null, fade: null, between: null, goal: null, lined: -1,
 });
 let S = fresh();
 let speed = 1, loopChoice = null, filling = null, heardAt = 0;
@@ -56,15 +59,17 @@ function reset(next) {
   if (S.run && S.run !== next.run) gone.add(S.run);
   gone.delete(next.run);
   S = next;
-  for (const node of [stage, strip, formula, ...info.children]) node.replaceChildren();
+  clearInterval(lining);
+  for (const node of [stage, strip, ...said]) node.replaceChildren();
 }
 
 function begin(start, refilled) {
   if (refilled && (start.run !== S.run || S.start)) return;
   const { end, message, step, n } = S;
-  reset({ ...fresh(), run: start.run, start, n: start.n, mode: "live", began: heardAt });
+  reset({ ...fresh(), run: start.run, start, n: start.n, mode: "live", began: heardAt, keys: start.keys });
   if (refilled) Object.assign(S, { end, message });
   if (!start.autoplay && n === start.n) S.step = step; // another seed, the same place
+  S.goal = linked(start);
   S.panes = start.panes.map((spec) => {
     const pane = { ...spec, size: spec.h * spec.w * spec.c };
     pane.figure = make("figure", "gd-pane", null, stage);
@@ -76,6 +81,8 @@ function begin(start, refilled) {
     pane.tiles = make("div", "gd-tiles", null, frame);
     return pane;
   });
+  for (const pane of S.panes) if (pane.previous) pane.source = S.panes.findIndex(({ id }) => id === pane.previous);
+  if (start.fade) S.fade = { ...start.fade, x0: floats(start.fade.x0), eps: floats(start.fade.eps) };
   if (start.speeds) offerSpeeds(start.speeds);
   for (const line of start.code) make("code", "", line, make("li", "", null, $("code")));
   buildCharts();
@@ -97,22 +104,36 @@ function buildCharts() { // one for each unit: curves of one unit share it
   S.charts = [...units.values()].map((curves) => lineChart($("charts"), curves, axis, S.start.axis_label, seek));
 }
 
+// The frame that a link names (?tab=denoise&step=7): the run that the link starts rests there.
+let arrival = new URLSearchParams(window.gendiffArrival ?? "");
+function linked(start) {
+  if (`tab-${arrival.get("tab")}` !== root.closest("[role=tabpanel]")?.id) return null;
+  const frame = parseInt(arrival.get(start.noun), 10) - start.first;
+  if (!start.waiting) arrival = new URLSearchParams(); // a later run is not the link's
+  return frame >= 0 && frame < start.n && start.n > 1 ? frame : null;
+}
+
 function keep({ k, frames }) {
   if (!S.start) return; // the refill brings it again, after the start
+  const sent = S.panes.filter((pane) => !pane.previous);
   frames.forEach(({ pixels, kept = [], ...said }, i) => {
-    if (k + i >= S.start.n || S.frames[k + i]) return;
-    S.reach = Math.max(S.reach, k + i);
-    const before = S.frames[k + i - 1];
+    const place = Array.isArray(k) ? k[i] : k + i;
+    if (place >= S.start.n || S.frames[place]) return;
+    S.reach = Math.max(S.reach, place);
+    const before = S.frames[place - 1];
     if (kept.length && !before) return; // the refill brings it again, after the one before
-    const bytes = decode(pixels);
+    const bytes = decode(pixels), parts = [];
     let at = 0;
-    const parts = S.panes.map((pane, index) => (kept.includes(index) ? before.parts[index]
-      : bytes.subarray(at, (at += pane.size * pane.count))));
-    if (bytes.length !== at) throw new Error(`frame ${k + i}: ${bytes.length} bytes instead of ${at}`);
-    S.frames[k + i] = { parts, ...said };
+    sent.forEach((pane, index) => {
+      const own = S.panes.indexOf(pane);
+      parts[own] = kept.includes(index) ? before.parts[own] : bytes.subarray(at, (at += pane.size * pane.count));
+    });
+    if (bytes.length !== at) throw new Error(`frame ${place}: ${bytes.length} bytes instead of ${at}`);
+    S.frames[place] = { parts, ...said };
     S.got++;
   });
-  while (S.frames[S.prefix]) S.prefix++;
+  if (S.keys) S.prefix = S.keys.every((key) => S.frames[key]) ? S.n : 0;
+  else while (S.frames[S.prefix]) S.prefix++;
   // The first moment shows frame 0: a run that comes at once must not flash its last frame.
   if (S.mode === "live" && heardAt - S.began > 250) S.step = Math.max(S.prefix - 1, 0);
 }
@@ -121,17 +142,17 @@ function finish(op) {
   if (S.end) return;
   S.end = op.state;
   S.message = op.message || "";
-  if (op.state === "done" && op.n) S.n = op.n;
+  if (op.state === "done" && op.n && !S.keys) S.n = op.n;
 }
 
 function arrive() { // the run is over and all of it is here: rest, or play what came too fast to see
   if (!S.start || !S.end || S.mode !== "live") return;
   if (S.end === "done" && S.prefix < S.n) return;
   const atOnce = S.end === "done" && S.n > 1 && heardAt - S.began < 400;
-  if (S.n > 1 && !S.start.autoplay) S.mode = "paused";
+  if (S.goal !== null) { seek(S.goal); S.goal = null; }
+  else if (S.n > 1 && !S.start.autoplay) { S.mode = "paused"; if (S.keys) rest(S.step > 0); }
   else if (atOnce && !still.matches) { S.step = 0; play(); }
-  else { S.step = Math.max(S.prefix - 1, 0); S.mode = S.end; }
-  if (S.mode === S.end) say(status() || `${where()}, done`);
+  else { S.step = Math.max(S.prefix - 1, 0); S.mode = S.end; say(spoken()); }
 }
 
 async function fill() { // messages that came before this player was in the page
@@ -139,9 +160,10 @@ async function fill() { // messages that came before this player was in the page
   if (filling === run || !server.refill) return;
   filling = run;
   try {
-    for (let before = -1; S.run === run && S.prefix > before;) {
-      before = S.prefix;
-      const reply = await server.refill({ run, from: S.prefix });
+    for (let before = -1; S.run === run && S.got > before;) {
+      before = S.got;
+      const lacking = S.keys ? S.keys.find((key) => !S.frames[key]) : S.prefix;
+      const reply = await server.refill({ run, from: lacking ?? S.n });
       if (S.run !== run) return;
       if (!reply) { S.message = S.start ? "Some steps were lost." : "This run is no longer kept."; break; }
       S.began = performance.now();
@@ -154,6 +176,7 @@ async function fill() { // messages that came before this player was in the page
   if (S.run !== run) return;
   if (!S.start) S.mode = "idle";
   else if (S.end === "done" && S.prefix) S.n = S.prefix; // what the server no longer has is lost
+  else if (S.keys && S.got) { S.keys = Object.keys(S.frames).map(Number); S.prefix = S.n; }
   arrive();
   refresh();
 }
@@ -164,14 +187,19 @@ const shown = (pane) => (S.solo === null ? [...Array(pane.count).keys()] : [Math
 const named = () => S.start.captions.length > 0 && (S.solo !== null || S.start.caption_mode === "always");
 const captionRoom = () => (named() ? 1.5 * em() : 0);
 const em = () => parseFloat(getComputedStyle(root).fontSize);
+let narrow = null;
 const zoom = () => root.currentCSSZoom ?? 1; // a page may enlarge itself on a projector
 
 function layout() {
   const width = stage.clientWidth, count = S.panes.length;
   if (!width || !count) return;
+  if (narrow !== (narrow = root.clientWidth < 35 * em())) more.open = !narrow; // folded on a phone
   const full = root.hasAttribute("data-full"), gap = 1.25 * em(), title = 1.9 * em();
-  const part = (S.n > 1 ? 0.52 : 0.62) / zoom(); // of the window: the transport stays in view
-  const height = full ? Math.max(stage.clientHeight, 160) : part * window.innerHeight;
+  // What is above and below the pictures keeps its room, so that the transport and the numbers stay
+  // in view; a low window gets no less than a third of it.
+  const tall = window.innerHeight / zoom(), part = S.n > 1 ? 0.56 : 0.66;
+  const spare = tall - (S.n > 1 ? 24 : 17) * em();
+  const height = full ? Math.max(stage.clientHeight, 160) : clamp(spare, 0.34 * tall, part * tall);
   let best = { score: 0 };
   for (let across = count; across >= 1; across--) {
     const down = Math.ceil(count / across);
@@ -231,9 +259,10 @@ function buildStrip() { // thumbnails along the run, each at the place of its fr
   if (S.thumbs.length !== wanted) {
     strip.replaceChildren();
     S.thumbs = Array.from({ length: wanted }, (_, i) => {
-      const { w, h } = S.panes[S.start.strip], k = Math.round((i * (S.n - 1)) / (wanted - 1));
+      const { w, h } = S.panes[S.start.strip], even = Math.round((i * (S.n - 1)) / (wanted - 1));
+      const k = S.keys ? S.keys[nearest(S.keys, even)] : even;
       const node = make("button", "gd-thumb", null, strip);
-      Object.assign(node, { type: "button", tabIndex: -1, title: `${S.start.noun} ${k + 1}` });
+      Object.assign(node, { type: "button", tabIndex: -1, title: `${S.start.noun} ${k + S.start.first}` });
       Object.assign(node.dataset, { act: "go", to: k });
       const canvas = make("canvas", "", null, node);
       return { k, node, canvas: Object.assign(canvas, { width: w, height: h }), tile: null };
@@ -243,8 +272,29 @@ function buildStrip() { // thumbnails along the run, each at the place of its fr
 
 // ---- Painting -------------------------------------------------------------------------------
 
-function paintPane(pane, bytes) { // bytes: of this pane, all its pictures
-  const stride = pane.canvas.width;
+// A frame between the keys: what `fade` computes; the other panes are those of the nearest key.
+function frameAt(k) {
+  if (S.frames[k] || !S.keys) return S.frames[k];
+  if (S.between?.k === k) return S.between;
+  const key = S.frames[S.keys[nearest(S.keys, k)]];
+  const facts = Object.fromEntries(Object.keys(key.facts).map((name) => [name, "…"]));
+  S.between = { ...key, k, facts, parts: [...key.parts], lacking: true };
+  if (S.fade) {
+    const own = S.panes.findIndex(({ id }) => id === S.fade.pane), values = new Float64Array(S.fade.x0.length);
+    S.between.parts[own] = fade(S.fade, S.fade.signal[k], S.fade.noise[k], values);
+    if (key.hist) S.between.hist = histogramOf(values, key.hist);
+  }
+  return S.between;
+}
+
+// A pane that repeats another one shows the frame before: grey at first.
+function bytesOf(pane, k) { // of all its pictures
+  if (pane.previous == null) return frameAt(k).parts[S.panes.indexOf(pane)];
+  return k > 0 ? S.frames[k - 1].parts[pane.source] : (pane.grey ??= new Uint8Array(pane.size * pane.count).fill(128));
+}
+
+function paintPane(pane, k) {
+  const stride = pane.canvas.width, bytes = bytesOf(pane, k);
   shown(pane).forEach((tile, i) => {
     const offset = Math.floor(i / pane.across) * (pane.h + pane.down) * stride + (i % pane.across) * (pane.w + pane.gap);
     blit(bytes, tile * pane.size, pane, pane.pixels, offset, stride);
@@ -260,7 +310,7 @@ function paintStrip() {
     thumb.node.disabled = !S.frames[thumb.k];
     if (thumb.tile === tile || !S.frames[thumb.k]) return;
     const context = thumb.canvas.getContext("2d"), image = context.createImageData(pane.w, pane.h);
-    blit(S.frames[thumb.k].parts[S.start.strip], tile * pane.size, pane, new Uint32Array(image.data.buffer), 0, pane.w);
+    blit(bytesOf(pane, thumb.k), tile * pane.size, pane, new Uint32Array(image.data.buffer), 0, pane.w);
     context.putImageData(image, 0, 0);
     thumb.tile = tile;
   });
@@ -274,17 +324,26 @@ function refresh() {
 
 function paint() {
   queued = false;
-  const frame = S.frames[Math.min(S.step, S.prefix - 1)];
+  const k = Math.min(S.step, S.prefix - 1), frame = S.prefix ? frameAt(k) : null;
   root.toggleAttribute("data-single", S.n < 2);
   paintTransport();
   if (!frame || !stage.clientWidth) return;
   if (!S.panes[0].context) return layout(); // it was built in a closed tab
-  S.panes.forEach((pane, i) => paintPane(pane, frame.parts[i]));
+  for (const pane of S.panes) {
+    paintPane(pane, k);
+    pane.figure.classList.toggle("gd-old", Boolean(frame.lacking) && pane.id !== S.fade?.pane);
+  }
   paintStrip();
-  paintInfo(frame);
+  paintInfo(frame, k);
 }
 
-const where = () => `${S.start?.noun ?? "step"} ${S.step + 1} / ${S.n}`;
+const whereabouts = (of) => `${S.start.noun} ${S.step + S.start.first} ${of} ${S.n - 1 + S.start.first}`;
+function spoken() { // what a screen reader hears
+  if (!S.start) return "empty";
+  if (S.mode === "stopped") return status();
+  const t = S.start.noun === "t" ? null : S.frames[S.step]?.facts?.t;
+  return `${whereabouts("of")}${t == null ? "" : `, t = ${t}`}${S.mode === "done" ? ", done" : ""}`;
+}
 
 function status() {
   if (S.message && S.mode !== "live") return S.message;
@@ -296,12 +355,11 @@ function status() {
 
 function paintTransport() {
   const on = S.prefix > 0, playing = S.mode === "playing" || S.mode === "live", last = S.prefix - 1;
-  const t = S.frames[S.step]?.facts?.t;
   root.setAttribute("aria-label", S.start?.label || GIVEN.label || "Player");
   seekbar.max = Math.max(S.n - 1, 0);
   seekbar.value = S.step;
   seekbar.setAttribute("aria-label", S.start?.noun ?? "step");
-  seekbar.setAttribute("aria-valuetext", S.start ? `${S.start.noun} ${S.step + 1} of ${S.n}${t == null ? "" : `, t = ${t}`}` : "empty");
+  seekbar.setAttribute("aria-valuetext", spoken());
   seekbar.style.setProperty("--gd-at", S.step / Math.max(S.n - 1, 1));
   seekbar.style.setProperty("--gd-have", Math.max(last, 0) / Math.max(S.n - 1, 1));
   for (const control of root.querySelectorAll(".gd-keys button, .gd-tools button, .gd-seek")) control.disabled = !on;
@@ -309,7 +367,7 @@ function paintTransport() {
   $("play").setAttribute("aria-label", playing ? "Pause" : "Play");
   $("play").title = playing ? "Pause (space)" : "Play (space)";
   root.querySelector("[data-act=loop]").setAttribute("aria-pressed", String(looping()));
-  setText($("where"), S.start ? where() : "");
+  setText($("where"), S.start ? whereabouts("/") : "");
   setText($("status"), status());
   setText($("note"), S.start?.note ?? "");
   $("foot").hidden = S.solo === null && !S.start?.note;
@@ -318,17 +376,45 @@ function paintTransport() {
   if (S.solo !== null) setText($("all").lastChild, `All ${S.panes[0].count}`);
 }
 
-function paintInfo(frame) {
-  writeFacts($("facts"), frame.facts);
+function paintInfo(frame, k) {
+  const known = Object.entries(S.start.facts).map(([name, values]) => [name, values[k]]);
+  writeFacts($("facts"), { ...Object.fromEntries(known), ...frame.facts });
+  formula.classList.toggle("gd-old", Boolean(frame.lacking));
   if (S.formula !== frame.html) formula.replaceChildren(...clean((S.formula = frame.html)));
   if (frame.hist) (S.histogram ??= histogramChart($("charts"), frame.hist))(frame.hist);
   for (const moveMarker of S.charts) moveMarker(S.step);
-  [...$("code").children].forEach((line, i) => line.toggleAttribute("aria-current", i === frame.line));
+  paintLines(frame, k);
+}
+
+// The lines of code that a frame carries out. Where there is time for it, one after the other; then,
+// and at once where there is none, the last: it makes what the frame shows.
+let lining = 0;
+function paintLines({ line }, k) {
+  if (S.lined === k) return;
+  S.lined = k;
+  clearInterval(lining);
+  const lines = Array.isArray(line) ? line : [line], pace = 1000 / (rate() * speed);
+  const slow = !still.matches && S.mode !== "live" && (S.mode !== "playing" || pace >= 450);
+  let at = slow ? 0 : lines.length - 1;
+  const beat = S.mode === "playing" ? pace / lines.length : 450;
+  markLine(lines[at]);
+  if (at < lines.length - 1) lining = setInterval(() => {
+    markLine(lines[++at]);
+    if (at >= lines.length - 1) clearInterval(lining);
+  }, beat);
+}
+
+function markLine(line) { // and the pane that it makes
+  [...$("code").children].forEach((node, i) => {
+    if (i === line) node.setAttribute("aria-current", "true"); else node.removeAttribute("aria-current");
+  });
+  for (const { id, figure } of S.panes) figure.classList.toggle("gd-made", id === (S.start.lines[line] ?? ""));
 }
 
 // ---- Playing --------------------------------------------------------------------------------
 
 let clock = 0, ticking = 0, resting = 0;
+const rate = () => S.start.fps ?? clamp((S.keys ?? { length: S.n }).length / 6, 4, 60);
 const looping = () => loopChoice ?? S.start?.loop ?? false;
 
 function play() {
@@ -346,14 +432,15 @@ function play() {
 
 function tick(now) {
   if (S.mode !== "playing" || !root.isConnected) return;
-  const rate = ((S.start.fps ?? clamp(S.n / 6, 4, 60)) * speed) / 1000, last = S.prefix - 1;
-  let steps = Math.floor((now - clock) * rate);
-  clock += steps / rate;
+  const pace = (rate() * speed) / 1000, count = S.keys?.length ?? S.prefix; // keys alone are played
+  let steps = Math.floor((now - clock) * pace);
+  clock += steps / pace;
   if (now - clock > 1000) [clock, steps] = [now, 1]; // the page was in the background
   if (steps > 0) {
-    if (S.step + steps <= last) S.step += steps;
-    else if (S.end && looping()) S.step = (S.step + steps) % S.prefix;
-    else { S.step = last; S.mode = S.end ?? "live"; if (S.end) rest(); }
+    let to = (S.keys ? nearest(S.keys, S.step) : S.step) + steps;
+    if (to >= count && S.end && looping()) to %= count;
+    else if (to >= count) { to = count - 1; S.mode = S.end ?? "live"; if (S.end) rest(false); }
+    S.step = S.keys ? S.keys[to] : to;
     refresh();
   }
   ticking = requestAnimationFrame(tick);
@@ -371,13 +458,16 @@ function seek(step) { // by a person: it stops following and playing
   pause();
 }
 
-function rest() { // somebody looks at this frame now: the server may add to it
+// A frame stays on show now: the server may add to it. Where a hand chose it, the address names it.
+function rest(byHand = true) {
   const { run } = S;
   clearTimeout(resting);
   resting = setTimeout(() => {
     if (run !== S.run || S.mode === "playing" || S.mode === "live") return;
-    trigger("settle", { run, frame: S.step });
-    say(seekbar.getAttribute("aria-valuetext"));
+    trigger("settle", { run, frame: S.step, here: Boolean(S.frames[S.step]) });
+    const detail = { noun: S.start.noun, number: byHand ? S.step + S.start.first : null };
+    root.dispatchEvent(new CustomEvent("gendiff-rest", { bubbles: true, detail }));
+    say(spoken());
   }, 150);
 }
 
@@ -419,7 +509,7 @@ function toggleFull() {
 
 function savePng() {
   sideBySide(S.panes.map(({ canvas }) => canvas)).toBlob((blob) => {
-    const link = Object.assign(make("a"), { href: URL.createObjectURL(blob), download: `${S.start.noun}-${S.step + 1}.png` });
+    const link = Object.assign(make("a"), { href: URL.createObjectURL(blob), download: `${S.start.noun}-${S.step + S.start.first}.png` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   });
@@ -474,7 +564,7 @@ root.addEventListener("click", (event) => {
   if (S.prefix) ACTIONS[act]?.(data);
 });
 root.addEventListener("pointerdown", (event) => { // a click on a picture leaves the keys to the player
-  if (!event.target.closest(".gd-stage, .gd-strip, .gd-chart")) return;
+  if (!event.target.closest(".gd-stage, .gd-strip, .gd-chart svg")) return;
   event.preventDefault();
   root.focus({ preventScroll: true });
 });

@@ -26,6 +26,7 @@ from gradio.components.base import server
 
 from gendiff.ui.runs import (
     Curve,
+    Fade,
     Frame,
     Histogram,
     Message,
@@ -39,6 +40,7 @@ from gendiff.ui.runs import (
 
 __all__ = [
     "Curve",
+    "Fade",
     "Frame",
     "Histogram",
     "Message",
@@ -53,6 +55,9 @@ __all__ = [
 ]
 
 
+GREY = 128  # of a pane that repeats another, before there is anything to repeat
+
+
 class RunStore:
     """The last runs, for players that missed messages (their tab was not open); thread-safe.
 
@@ -60,7 +65,7 @@ class RunStore:
     that is larger than the whole store is not kept.
     """
 
-    def __init__(self, limit: int = 64 * 2**20) -> None:
+    def __init__(self, limit: int = 96 * 2**20) -> None:
         self.limit, self.size = limit, 0
         self._runs: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = threading.Lock()
@@ -80,14 +85,20 @@ class RunStore:
                 return None
             kept = self._runs[run]
             self._runs.move_to_end(run)
-            new, k = [], max(first, 0)
-            while k in kept.frames and max_bytes > 0:
+            first, whole = max(first, 0), kept.start["keys"] is None
+            places = [k for k in sorted(kept.frames) if k >= first]
+            if whole:  # a player can show nothing beyond a hole
+                places = [k for i, k in enumerate(places) if k == first + i]
+            new: list[Message] = []
+            for k in places:
+                if max_bytes <= 0:
+                    break
                 new.append(kept.frames[k])
                 max_bytes -= len(new[-1]["pixels"])
-                k += 1
-            frames = {"op": "frames", "run": run, "k": k - len(new), "frames": new}
-            end = [kept.end] if kept.end and k >= len(kept.frames) else []
-            return batch(kept.start, frames, *end)
+            at = first if whole else places[: len(new)]
+            frames = {"op": "frames", "run": run, "k": at, "frames": new}
+            over = first + len(new) >= len(kept.frames) if whole else len(new) == len(places)
+            return batch(kept.start, frames, *([kept.end] if kept.end and over else []))
 
     def pictures(self, run: str) -> list[list[np.ndarray]] | None:
         """Each frame's panes (count, h, w, c) in uint8, for an export; None if the run is gone."""
@@ -96,19 +107,26 @@ class RunStore:
             sent = [kept.frames[k] for k in sorted(kept.frames)] if kept else []
         if kept is None:
             return None
-        shapes = [(p["count"], p["h"], p["w"], p["c"]) for p in kept.start["panes"]]
-        run: list[list[np.ndarray]] = []
+        panes, before = kept.start["panes"], []
+        shapes = [(p["count"], p["h"], p["w"], p["c"]) for p in panes]
+        names, frames = [p["id"] for p in panes], []
         for frame in sent:
-            flat = np.frombuffer(base64.b64decode(frame["pixels"]), np.uint8)
-            panes, at = [], 0
-            for index, shape in enumerate(shapes):
-                if index in frame.get("kept", ()):
-                    panes.append(run[-1][index])
+            flat, at = np.frombuffer(base64.b64decode(frame["pixels"]), np.uint8), 0
+            shown: list[np.ndarray] = []
+            travels = 0  # of the panes that are sent: "kept" counts these
+            for index, (pane, shape) in enumerate(zip(panes, shapes, strict=True)):
+                if pane["previous"] is not None:
+                    source = names.index(pane["previous"])
+                    shown.append(before[source] if before else np.full(shape, GREY, np.uint8))
                     continue
-                panes.append(flat[at : at + math.prod(shape)].reshape(shape))
-                at += math.prod(shape)
-            run.append(panes)
-        return run
+                if travels in frame.get("kept", ()):
+                    shown.append(before[index])
+                else:
+                    shown.append(flat[at : at + math.prod(shape)].reshape(shape))
+                    at += math.prod(shape)
+                travels += 1
+            frames.append(before := shown)
+        return frames
 
     def _add(self, op: Message) -> None:
         run = op.get("run")
@@ -121,7 +139,9 @@ class RunStore:
         self._runs.move_to_end(run)
         if op["op"] == "end":
             kept.end = op
-        for k, frame in enumerate(op.get("frames", ()), op.get("k", 0)):
+        sent, at = op.get("frames", ()), op.get("k", 0)
+        places = [at + i for i in range(len(sent))] if isinstance(at, int) else at
+        for k, frame in zip(places, sent, strict=True):
             before = len(kept.frames[k]["pixels"]) if k in kept.frames else 0
             kept.frames[k] = frame
             kept.size += len(frame["pixels"]) - before
@@ -165,7 +185,8 @@ class Player(gr.HTML, metaclass=_WithoutStub):
     """Plays the messages of `gendiff.ui.runs`; as an output it takes one message at a time.
 
     Events, whose facts a handler reads from its gr.EventData:
-        settle  {run, frame}: a person has come to rest on a frame (150 ms)
+        settle  {run, frame, here}: a person has come to rest on a frame (150 ms); here: its
+                pictures are, too (see `Run.keys`)
         pick    {run, frame, tile}: a picture of a grid was chosen
         export  {run, frame, tile, format}: a format of `exports` was asked for; tile is None for
                 the whole grid. One frame as PNG needs no server and is always offered.

@@ -3,9 +3,10 @@
 A message is JSON, told apart by its "op":
 
     start    what stays the same during a run: a `Run`
-    frames   {"run", "k": index of the first, "frames": [{"pixels", "kept", "facts", "html",
-             "line", "hist"}]}; pixels: base64 of the panes' bytes in pane order, each (count, h,
-             w, c); kept: the panes that are as in the frame before, not sent again
+    frames   {"run", "k": index of the first, or a list of all of them, "frames": [{"pixels",
+             "kept", "facts", "html", "line", "hist"}]}; pixels: base64 of the bytes of the panes
+             that are sent, in pane order, each (count, h, w, c); kept: which of these panes are
+             as in the frame before, not sent again
     end      {"run" (None: whatever runs), "state": "done" | "stopped", "message",
              "n": frames sent}
     idle     an empty player
@@ -19,7 +20,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +31,11 @@ Message = dict[str, Any]
 @dataclass(frozen=True)
 class Pane:
     """One canvas: `count` pictures of h x w pixels, c = 1 (grey) or 3 (RGB), in `columns`
-    (None: as many as fill the screen best)."""
+    (None: as many as fill the screen best).
+
+    previous: the id of another pane. This one shows what that one showed a frame earlier (at
+    first: grey) and is not sent: a step's input is the output of the step before.
+    """
 
     id: str
     title: str
@@ -39,6 +44,19 @@ class Pane:
     c: int = 3
     count: int = 1
     columns: int | None = None
+    previous: str | None = None
+
+
+@dataclass(frozen=True)
+class Fade:
+    """A pane that the browser computes by itself, to the last bit of 8, for every frame k:
+    signal[k] x0 + noise[k] eps, with x0 and eps (h, w, c) float32."""
+
+    pane: str
+    x0: np.ndarray
+    eps: np.ndarray
+    signal: Sequence[float]
+    noise: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -64,18 +82,19 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: a uint8 array (count, h, w, c) for each pane, None where it is as in the frame
-    before (not in the first), and what is said beside it.
+    """One frame: a uint8 array (count, h, w, c) for each pane of `Run.sent`, None where it is as
+    in the frame before (not in the first), and what is said beside it.
 
     facts: name -> number or text, shown in this order. html: the formula with this frame's
     numbers; only markup made by this program, never a visitor's text. line: index of the line of
-    `Run.code` that this frame carries out.
+    `Run.code` that this frame carries out; of several, each is marked in turn where there is
+    time, and the last one stays.
     """
 
     panes: Sequence[np.ndarray | None]
     facts: Mapping[str, float | str] = field(default_factory=dict)
     html: str = ""
-    line: int | None = None
+    line: int | Sequence[int] | None = None
     hist: Histogram | None = None
 
 
@@ -89,8 +108,13 @@ class Run:
     a run that arrives at once is played; else it waits at the frame that was on screen. strip:
     the pane of the thumbnails (None: no thumbnails). fps: frames a second (None: so many that the
     run takes about six seconds), and speeds the multiples of it that a person can choose. noun:
-    what one frame is called.
-    Raises ValueError where the parts contradict each other.
+    what one frame is called, first: the number of the first one; an address names the frame on
+    show by both (?step=7). lines: for each line of code, the pane that it makes (None: no pane).
+
+    A run may be sent in part: keys are the frames that come at once, and the only ones that are
+    played. Between them the browser shows what `fade` computes and what `facts` (name -> a value
+    for each frame) says; where a person rests on such a frame ("settle", with here = False), the
+    server may send it. Raises ValueError where the parts contradict each other.
     """
 
     n: int
@@ -110,7 +134,12 @@ class Run:
     autoplay: bool = True
     strip: int | None = 0
     noun: str = "step"
+    first: int = 1
     note: str = ""
+    lines: Sequence[str | None] = ()
+    keys: Sequence[int] | None = None
+    fade: Fade | None = None
+    facts: Mapping[str, Sequence[float | str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.n < 1 or not self.panes:
@@ -121,17 +150,34 @@ class Run:
             raise ValueError(f"axis has {len(self.axis)} places for {self.n} frames")
         if any(len(curve.y) != len(curve.x) for curve in self.curves if curve.x is not None):
             raise ValueError("a curve needs as many x as y")
+        known = {p.id for p in self.panes if p.previous is None}
+        if any(p.previous not in {None, *known} for p in self.panes):
+            raise ValueError("a pane can only repeat a pane that is sent")
+        if self.keys is not None and len(known) < len(self.panes):
+            raise ValueError("a run that is sent in part has no frame before for every frame")
+        if any(len(values) != self.n for values in self.facts.values()):
+            raise ValueError("facts of a run need a value for each frame")
+
+    @property
+    def sent(self) -> list[Pane]:
+        """The panes whose pixels travel."""
+        return [pane for pane in self.panes if pane.previous is None]
 
     def start(self) -> Message:
-        return {"op": "start", **_plain(asdict(self))}
+        fields = {**asdict(replace(self, fade=None)), "fade": _packed(self.fade)}
+        return {"op": "start", **_plain(fields)}
 
-    def frames(self, k: int, frames: Sequence[Frame]) -> Message:
-        """Frames k, k + 1, ...; ValueError where they do not fit the panes or the run."""
-        if k == 0 and frames and any(pane is None for pane in frames[0].panes):
-            raise ValueError("the first frame needs all of its panes")
-        if k < 0 or k + len(frames) > self.n:
-            raise ValueError(f"frames {k}..{k + len(frames) - 1} do not fit in a run of {self.n}")
-        return {"op": "frames", "run": self.run, "k": k, "frames": [*map(self._frame, frames)]}
+    def frames(self, k: int | Sequence[int], frames: Sequence[Frame]) -> Message:
+        """Frames k, k + 1, ... or those of a list; ValueError where they do not fit the panes or
+        the run."""
+        places = [k + i for i in range(len(frames))] if isinstance(k, int) else [*k]
+        alone = frames[:1] if k == 0 else frames if not isinstance(k, int) else ()
+        if any(pane is None for frame in alone for pane in frame.panes):
+            raise ValueError("a frame without one before it needs all of its panes")
+        if len(places) != len(frames) or not all(0 <= place < self.n for place in places):
+            raise ValueError(f"frames {places} do not fit in a run of {self.n}")
+        where = k if isinstance(k, int) else places
+        return {"op": "frames", "run": self.run, "k": where, "frames": [*map(self._frame, frames)]}
 
     def end(
         self,
@@ -142,16 +188,20 @@ class Run:
         return {"op": "end", "run": self.run, "state": state, "message": message, "n": n}
 
     def whole(self, frames: Sequence[Frame], message: str = "") -> Message:
-        """The run in one message, for what is ready: examples, closed forms, a grid of samples."""
-        end = self.end(message=message, n=len(frames))
-        return batch(self.start(), self.frames(0, frames), end)
+        """The run, or its keys, in one message, for what is ready: examples, closed forms, a grid
+        of samples."""
+        if self.keys is None:
+            end = self.end(message=message, n=len(frames))
+            return batch(self.start(), self.frames(0, frames), end)
+        end = self.end(message=message, n=self.n)
+        return batch(self.start(), self.frames(self.keys, frames), end)
 
     def _frame(self, frame: Frame) -> Message:
         kept = [i for i, pane in enumerate(frame.panes) if pane is None]
         sent = [pane for pane in frame.panes if pane is not None]
-        want = [(p.count, p.h, p.w, p.c) for i, p in enumerate(self.panes) if i not in kept]
+        want = [(p.count, p.h, p.w, p.c) for i, p in enumerate(self.sent) if i not in kept]
         got = [f"{a.dtype} {a.shape}" for a in sent]
-        if len(frame.panes) != len(self.panes) or got != [f"uint8 {shape}" for shape in want]:
+        if len(frame.panes) != len(self.sent) or got != [f"uint8 {shape}" for shape in want]:
             raise ValueError(f"a frame's panes are {got}, the run's are uint8 {want}")
         pixels = base64.b64encode(b"".join(a.tobytes() for a in sent)).decode()
         hist = asdict(frame.hist) if frame.hist else None
@@ -170,6 +220,17 @@ def stopped(message: str = "") -> Message:
 
 def idle() -> Message:
     return {"op": "idle"}
+
+
+def _packed(fade: Fade | None) -> Message | None:
+    """x0 and eps as base64 of little-endian float32."""
+    if fade is None:
+        return None
+    texts = {
+        name: base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode()
+        for name, array in (("x0", fade.x0), ("eps", fade.eps))
+    }
+    return {"pane": fade.pane, "signal": fade.signal, "noise": fade.noise, **texts}
 
 
 def _plain(value: Any) -> Any:
@@ -199,7 +260,7 @@ def stream(
     than that, `sleep` keeps the pace. Closing this generator (Stop, a visitor who leaves) closes
     `frames`; where `frames` raises, the player is told and the error goes on to the caller.
     """
-    size = 1024 + 4 * math.ceil(sum(p.count * p.h * p.w * p.c for p in run.panes) / 3)
+    size = 1024 + 4 * math.ceil(sum(p.count * p.h * p.w * p.c for p in run.sent) / 3)
     room = max(1, max_bytes // size)
     source, waiting, sent, last = iter(frames), [], 0, -math.inf
 

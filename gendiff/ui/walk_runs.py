@@ -17,6 +17,7 @@ from gendiff.ui.runs import Curve, Frame, Message, Pane, Run, batch
 FPS = 8
 NEWS = 0.25  # seconds between two signs of life; a Stop takes effect at the next one
 UNIT = "√dim"  # charts of one unit share an axis: a norm is measured in radii of its own shell
+_BAR = '<mo stretchy="false">|</mo>'
 Update = tuple[Any, str]  # what goes to the player (or gr.skip()), and to the status line
 
 
@@ -122,7 +123,7 @@ def _formula(symbol: str, lane: Lane, index: int, place: Place) -> str:
     norm = f"<mn>{lane.norms[index]:.3f}</mn><msqrt><mn>{lane.dim}</mn></msqrt>"
     return (
         f"<p><math>{symbol}<mo>=</mo>{w_a}{a}<mo>+</mo>{w_b}{b}<mo>,</mo></math> "
-        f"<math><mo>|</mo>{symbol}<mo>|</mo><mo>=</mo>{norm}</math></p>"
+        f"<math>{_BAR}{symbol}{_BAR}<mo>=</mo>{norm}</math></p>"
     )
 
 

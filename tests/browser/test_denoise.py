@@ -121,16 +121,17 @@ def test_every_step_is_there_without_the_server(opened):
     tab.on("request", lambda request: asked.append(request.url))
     player(tab).focus()
     tab.keyboard.press("Home")
-    expect(player(tab).locator(".gd-where")).to_have_text("frame 1 / 11")
+    expect(player(tab).locator(".gd-where")).to_have_text("step 0 / 10")
     current = player(tab).locator(".gd-code [aria-current]")
     expect(current).to_have_text("x_T ~ N(0, I)")
     seen = []
     for number in range(1, 11):
         tab.keyboard.press("ArrowRight")
         expect(player(tab)).to_have_attribute("data-step", str(number))
-        expect(player(tab).locator(".gd-facts dd").first).to_have_text(f"{number} of 10")
+        expect(player(tab).locator(".gd-where")).to_have_text(f"step {number} / 10")
         seen.append((fact(tab, "ᾱ"), player(tab).locator(".gd-html b").text_content()))
-        assert current.text_content().strip().startswith("xₛ = " if number < 10 else "return")
+        expect(current).to_have_text("v = network(xₜ, t)", use_inner_text=True)
+    expect(current).to_have_text("return x₀")
     assert len(set(seen)) == 10
     tab.keyboard.press("Shift+ArrowLeft")
     expect(player(tab)).to_have_attribute("data-step", "0")
@@ -149,7 +150,7 @@ def test_the_pictures_are_the_networks(opened, studio):
         tab.keyboard.press("ArrowRight")
     expect(player(tab)).to_have_attribute("data-step", "6")
     read = """canvas => [...canvas.getContext("2d").getImageData(0, 0, 8, 8).data]"""
-    expect(player(tab).locator(".gd-facts dd").first).to_have_text("6 of 10")
+    expect(player(tab).locator(".gd-where")).to_have_text("step 6 / 10")
     for index, picture in enumerate(moment.pictures):
         shown = player(tab).locator(".gd-pane canvas").nth(index).evaluate(read)
         grey = np.array(shown, np.uint8).reshape(8, 8, 4)[..., :1]
@@ -220,7 +221,7 @@ def test_more_steps_than_levels_are_one_sentence(opened):
 
 
 def save(tab, form: str) -> bytes:
-    player(tab).locator("summary").click()
+    player(tab).locator(".gd-menu summary").click()
     with tab.expect_download() as download:
         player(tab).locator(f"button[data-format={form}]").click()
     assert download.value.suggested_filename == f"gendiff-denoise.{form}"
