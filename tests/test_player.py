@@ -496,7 +496,7 @@ def test_a_pane_that_stays_is_not_sent_again_and_is_there_in_an_export():
 
 def test_the_first_frame_needs_all_panes():
     run = Run(2, [Pane("a", "", 2, 2, 1)], "Lanes")
-    with pytest.raises(ValueError, match="first frame"):
+    with pytest.raises(ValueError, match="needs all of its panes"):
         run.frames(0, [Frame([None])])
     with pytest.raises(ValueError, match="panes"):
         run.frames(1, [Frame([None, None])])

@@ -105,8 +105,10 @@ function buildCharts() { // one for each unit: curves of one unit share it
 }
 
 // The frame that a link names (?tab=denoise&step=7): the run that the link starts rests there.
-let arrival = new URLSearchParams(window.gendiffArrival ?? "");
+let arrival = null;
 function linked(start) {
+  // page.js keeps the link before it rewrites the address; a quick example may come before that.
+  arrival ??= new URLSearchParams(window.gendiffArrival ?? location.search);
   if (`tab-${arrival.get("tab")}` !== root.closest("[role=tabpanel]")?.id) return null;
   const frame = parseInt(arrival.get(start.noun), 10) - start.first;
   if (!start.waiting) arrival = new URLSearchParams(); // a later run is not the link's
