@@ -130,6 +130,13 @@ def prepare(
     )
 
 
+def alone(studio: Studio, one: Contestant, pictures: int = BATCH, first: int = 0) -> Race:
+    """A lane of its own, over the seeds first, first + 1, ...; nobody is raced against."""
+    card = studio.card(one.model)
+    seeds = tuple(checked(range(first, first + whole("Pictures", pictures, 1, PICTURES_MAX))))
+    return Race(card.data, (one,), seeds, min(BATCH, len(seeds)), None, card.shape, "")
+
+
 def run(studio: Studio, race: Race) -> Iterator[Event]:
     """The race, lane by lane: Ready, its Laps, its Result. Closing it stops the work.
 

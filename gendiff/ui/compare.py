@@ -8,12 +8,13 @@ import gradio as gr
 
 from gendiff.studio import Studio
 from gendiff.studio.contestants import data_sets
-from gendiff.ui import compare_quiz, compare_race
+from gendiff.ui import compare_quality, compare_quiz, compare_race
 from gendiff.ui.parts import PRIVATE, Page, choice_of, heading
 
 TAB = "compare"
 VIEWS = {
     "race": ("Race", compare_race),
+    "quality": ("Quality", compare_quality),
     "quiz": ("Blind test", compare_quiz),
 }
 

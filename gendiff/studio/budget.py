@@ -1,0 +1,131 @@
+"""A budget of seconds: what each family delivers when it spends the same time in its best way.
+
+One call of each network is timed on this machine first. A GAN has one way to spend time: more
+pictures. A diffusion model can make more pictures or take more steps: here it makes as many
+pictures as leave each of them GOOD steps or more, and only one where not even that fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from gendiff.errors import GendiffError
+from gendiff.studio import quality, race
+from gendiff.studio.contestants import Contestant
+from gendiff.studio.models import Studio
+from gendiff.studio.race import Lap, Race, Result
+from gendiff.weights import Card, Model
+
+BUDGETS = (0.05, 1.0, 10.0)  # seconds
+PICTURES = (64, 32, 16, 8, 4, 2, 1)
+BATCH = race.BATCH
+GOOD, MOST = 10, 50  # steps: fewer are visibly worse with DPM-Solver++(2M), more hardly better
+SAMPLER = "dpmpp_2m"  # where nothing was measured: the one that needs the fewest steps
+
+
+@dataclass(frozen=True)
+class Spend:
+    """What a family does with the seconds: its contestant and how many pictures.
+
+    forecast: seconds, from one timed call. fits: whether that is within the budget (a network
+    whose single call takes longer cannot deliver; it makes one picture all the same). why: how
+    the choice came about.
+    """
+
+    family: str
+    contestant: Contestant
+    pictures: int
+    forecast: float
+    fits: bool
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Delivered:
+    """What was made: the plan that was run, its last lap with all pictures, its result."""
+
+    spend: Spend
+    race: Race
+    laps: tuple[Lap, ...]
+    result: Result
+
+
+def plans(studio: Studio, data: str, seconds: float) -> list[Spend]:
+    """How each checkpoint of a data set would spend the budget; times one call of each.
+
+    Raises:
+        GendiffError: a budget out of 0.01 to 60 seconds, no such data set, a broken checkpoint.
+    """
+    if not isinstance(seconds, (int, float)) or not 0.01 <= seconds <= 60:
+        raise GendiffError(f"A budget is 0.01 to 60 seconds; got {str(seconds)[:20]}.")
+    cards = [card for card in studio.cards() if card.data == data]
+    if not cards:
+        raise GendiffError(f"No checkpoint has learned {str(data)[:40]!r}.")
+    return [_plan(studio, card, studio.model(card.name), seconds) for card in cards]
+
+
+def spend(studio: Studio, one: Spend) -> Iterator[Lap | Delivered]:
+    """Do it, with its laps as signs of life; the last item is what was delivered."""
+    plan = race.alone(studio, one.contestant, one.pictures)
+    laps: list[Lap] = []
+    with closing(race.run(studio, plan)) as events:
+        for event in events:
+            if isinstance(event, Lap):
+                if event.complete:
+                    laps.append(event)
+                yield event
+            elif isinstance(event, Result):
+                if event.failed:
+                    raise GendiffError(event.failed)
+                yield Delivered(one, plan, tuple(laps), event)
+
+
+def _plan(studio: Studio, card: Card, model: Model, seconds: float) -> Spend:
+    if card.schedule is None:
+        return _more_pictures(card, model, seconds)
+    most = min(MOST, model.schedule.T)
+    for pictures in PICTURES:
+        call = _call(model, pictures)
+        steps = int(seconds / call)
+        if steps >= min(GOOD, most):
+            return _best(studio, card, pictures, min(steps, most), call)
+    call = _call(model, 1)
+    steps = max(1, min(int(seconds / call), most))
+    one = Contestant(card.name, SAMPLER, steps)
+    why = f"the time is enough for {steps} call{'s' * (steps > 1)} of one picture, not for {GOOD}"
+    return Spend("diffusion", one, 1, steps * call, steps * call <= seconds, why)
+
+
+def _more_pictures(card: Card, model: Model, seconds: float) -> Spend:
+    calls = {pictures: _call(model, pictures) for pictures in PICTURES}
+    fitting = [pictures for pictures in PICTURES if calls[pictures] <= seconds]
+    pictures = fitting[0] if fitting else 1
+    why = "one call is all it takes: time buys pictures, not quality"
+    return Spend(card.family, Contestant(card.name), pictures, calls[pictures], bool(fitting), why)
+
+
+def _best(studio: Studio, card: Card, pictures: int, calls: int, call: float) -> Spend:
+    """The sampler and steps with the lowest measured FID within so many calls; where nothing was
+    measured, DPM-Solver++ with all of them."""
+    points = [
+        point
+        for one in quality.measured(studio, card.data)
+        for point in one.points
+        if point.contestant.model == card.name
+        and point.score.guidance == 1
+        and point.contestant.nfe <= calls
+    ]
+    if points:
+        best = min(points, key=lambda point: point.score.fid)
+        one, why = best.contestant, f"its lowest measured FID within {calls} calls"
+    else:
+        one = Contestant(card.name, SAMPLER, calls)
+        why = "the sampler that needs the fewest steps; its quality has not been measured"
+    return Spend("diffusion", one, pictures, one.nfe * call, True, why)
+
+
+def _call(model: Model, pictures: int) -> float:
+    """Seconds of one call for so many pictures, in batches of at most BATCH."""
+    return race.expected(model, Contestant(""), pictures, BATCH)

@@ -1,0 +1,130 @@
+"""Quality beside speed: what metrics.json holds of each way of sampling, and published numbers.
+
+Nothing here is measured live, and nothing is filled in: what a checkpoint has not been measured
+for is not there. Distances in other features, other data or another number of pictures are no
+neighbours on one scale, so published rows keep a scale of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gendiff.errors import GendiffError
+from gendiff.results import Metrics, Score
+from gendiff.studio.contestants import TITLES, Contestant
+from gendiff.studio.models import Studio
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured way of sampling: who, and what was scored; see `gendiff.results.Score`."""
+
+    contestant: Contestant
+    family: str
+    score: Score
+
+    @property
+    def title(self) -> str:
+        guidance = f", guidance {self.score.guidance:g}" if self.score.guidance != 1 else ""
+        dtype = f", {self.score.dtype}" if self.score.dtype != "float32" else ""
+        return f"{self.contestant.title()}{guidance}{dtype}"
+
+    @property
+    def group(self) -> str:
+        """What shares a curve: the points of one sampler, which differ in steps."""
+        return TITLES[self.contestant.sampler] if self.contestant.sampler else self.title
+
+    @property
+    def seconds(self) -> float | None:
+        """For one picture, measured together with the quality."""
+        speed = self.score.images_per_second
+        return 1 / speed if speed else None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of a checkpoint. missing: why nothing is, as a sentence, else ""."""
+
+    name: str
+    title: str
+    metrics: Metrics | None
+    points: tuple[Point, ...] = ()
+    missing: str = ""
+
+
+def measured(studio: Studio, data: str) -> list[Measured]:
+    """Every checkpoint of a data set, with its measured points or why there are none."""
+    return [_measured(studio, card.name) for card in studio.cards() if card.data == data]
+
+
+def _measured(studio: Studio, name: str) -> Measured:
+    card = studio.card(name)
+    how = f"python -m gendiff evaluate {name}"
+    try:
+        metrics = Metrics.read(studio.folder / name)
+    except GendiffError as error:
+        return Measured(name, card.title, None, missing=str(error))
+    if metrics is None:
+        return Measured(name, card.title, None, missing=f"Not measured yet; run: {how}")
+    if metrics.weights_sha256 != card.sha256:
+        why = f"Measured with other weights than these; run: {how}"
+        return Measured(name, card.title, metrics, missing=why)
+    points = tuple(
+        Point(Contestant(name, one.sampler, one.steps), card.family, one) for one in metrics.runs
+    )
+    return Measured(name, card.title, metrics, points)
+
+
+def pareto(places: Sequence[tuple[float, float]]) -> list[bool]:
+    """Which of the points (cost, distance) no other one beats in both (smaller is better)."""
+    return [
+        not any(other[0] <= own[0] and other[1] <= own[1] and other != own for other in places)
+        for own in places
+    ]
+
+
+def find(points: Sequence[Point], one: Contestant) -> Point | None:
+    """The point measured as this contestant samples: no guidance, float32."""
+    return next(
+        (
+            point
+            for point in points
+            if point.contestant == one
+            and point.score.guidance == 1
+            and point.score.dtype == "float32"
+        ),
+        None,
+    )
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of CIFAR-10, unconditional, 50,000 pictures in Inception features.
+
+    recall: None where it was not found in two sources, or not given.
+    """
+
+    name: str
+    family: str
+    fid: float
+    nfe: int
+    recall: float | None = None
+
+
+XIAO = "Xiao, Kreis and Vahdat (2022), arXiv:2112.07804, Table 1"
+CITATION = (
+    f"CIFAR-10, unconditional: {XIAO}; rows without recall as reprinted in the t-GDIM paper, "
+    "Table 3. FID in Inception features: not comparable with ours above."
+)
+PUBLISHED = (
+    Published("Denoising diffusion GAN, T = 4", "gan", 3.75, 4, 0.57),
+    Published("DDPM", "diffusion", 3.21, 1000, 0.57),
+    Published("StyleGAN2 + ADA", "gan", 2.92, 1, 0.49),
+    Published("SNGAN", "gan", 21.7, 1, 0.44),
+    Published("StyleGAN2 + DiffAug", "gan", 5.79, 1),
+    Published("StyleGAN2 without ADA", "gan", 8.32, 1),
+    Published("TransGAN", "gan", 9.26, 1),
+    Published("NCSN", "diffusion", 25.3, 1000),
+    Published("FastDPM, T = 50", "diffusion", 3.41, 50),
+)

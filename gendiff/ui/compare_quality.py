@@ -1,0 +1,109 @@
+"""The view Quality: measured beforehand with many pictures, drawn beside its price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from gendiff.errors import GendiffError
+from gendiff.studio import Studio, quality, race
+from gendiff.studio.contestants import contestant
+from gendiff.studio.race import Lap, Result
+from gendiff.ui import quality_page
+from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, Setting, bounded, status
+from gendiff.ui.player import Frame, Message, Pane, Player, Run
+
+SHOWN = 16
+WHY = """
+**FID** (Heusel et al. 2017) is the distance between two clouds of features, one of generated and
+one of real test pictures: 0 if they have the same mean and covariance. It falls with more
+pictures, so its N stands beside it, and so does what as many *real* training pictures reach.
+**KID** (Bińkowski et al. 2018) does not depend on N. Both use a small network trained on this
+data, so they cannot be compared with numbers in Inception features from papers.
+
+**Precision** is the share of generated pictures that lie among real ones (quality), **recall** the
+share of real ones that lie among generated ones (diversity): Kynkäänniemi et al. (2019).
+
+**Obeys class**: a classifier sees the class that was asked for. Of the cats every picture can be
+read: **valid** is one of the 1.7 million that the artist's parts can make, **modes** counts
+different combinations of body, eyes and accessory beside what as many perfect draws would reach,
+and **novel** ones were never in the training set (a tenth of all cats).
+"""
+
+_PICK = """
+const say = (event) => {
+  const node = event.target.closest("[data-pick]");
+  if (node) trigger("pick", { spec: node.dataset.pick });
+  return node;
+};
+element.addEventListener("click", say);
+element.addEventListener("keydown", (event) => {
+  if ((event.key === "Enter" || event.key === " ") && say(event)) event.preventDefault();
+});
+"""
+
+
+def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[str, Setting]:
+    """Components and wiring; nothing of it belongs in the address."""
+    board = gr.HTML(
+        _page(studio, data.value),
+        js_on_load=_PICK,
+        apply_default_css=False,
+        elem_id="compare-quality",
+    )
+    line = status()
+    player = Player(
+        label="Samples of a point",
+        placeholder="Press a point of a chart to see its samples.",
+        elem_id="compare-quality-player",
+    )
+    with gr.Accordion("What the numbers mean", open=False):
+        gr.Markdown(WHY)
+
+    @bounded
+    def samples(chosen: str, event: gr.EventData) -> Iterator[tuple[Any, Any]]:
+        asked = event._data if isinstance(event._data, dict) else {}
+        plan = race.alone(studio, contestant(studio, str(asked.get("spec"))[:80], chosen), SHOWN)
+        title = plan.contestants[0].title()
+        for happened in race.run(studio, plan):
+            if isinstance(happened, Result) and happened.failed:
+                raise GendiffError(happened.failed)
+            if isinstance(happened, Lap):
+                if happened.complete:
+                    yield _samples(studio, plan, happened), f"{title}: done."
+                elif happened.nfe % 4 == 1:
+                    yield gr.skip(), f"{title}: call {happened.nfe} of {plan.contestants[0].nfe}."
+
+    board.pick(
+        samples,
+        data,
+        [player, line],
+        show_progress="minimal",
+        show_progress_on=line,
+        **MODEL_WORK,
+        **PRIVATE,
+    )
+    quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
+    data.change(lambda chosen: _page(studio, chosen), data, board, **quick)
+    return {}
+
+
+def _page(studio: Studio, data: str | None) -> str:
+    return quality_page.page(quality.measured(studio, data)) if data else ""
+
+
+def _samples(studio: Studio, plan: race.Race, lap: Lap) -> Message:
+    """The complete pictures of one contestant."""
+    pictures, one = lap.pictures(), plan.contestants[0]
+    count, height, width, channels = pictures.shape
+    run = Run(
+        n=1,
+        panes=[Pane("x", one.title(), height, width, channels, count)],
+        label=f"{count} pictures of {one.title()}",
+        captions=[f"seed {seed}" for seed in plan.seeds],
+        noun="picture",
+        note=f"{one.nfe} calls a picture, {lap.seconds:.2f} s for {count} ({studio.conditions()})",
+    )
+    return run.whole([Frame([pictures])])
