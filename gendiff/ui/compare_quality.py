@@ -35,7 +35,9 @@ and **novel** ones were never in the training set (a tenth of all cats).
 _PICK = """
 const say = (event) => {
   const node = event.target.closest("[data-pick]");
-  if (node) trigger("pick", { spec: node.dataset.pick });
+  if (!node) return null;
+  trigger("pick", { spec: node.dataset.pick });
+  document.querySelector("#compare-quality-player")?.scrollIntoView({ block: "center" });
   return node;
 };
 element.addEventListener("click", say);
