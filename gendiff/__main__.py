@@ -139,6 +139,9 @@ def _compare(command: argparse.ArgumentParser) -> None:
         "--label", help="a class, by number or name; default: each seed draws one"
     )
     command.add_argument("--checkpoints", type=Path, metavar="FOLDER", help="default: bundled")
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="a sheet with pictures: .html, .md, .csv or .json"
+    )
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
     form.add_argument("--csv", action="store_true")

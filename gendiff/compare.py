@@ -8,12 +8,13 @@ import json
 from tqdm import tqdm
 
 from gendiff.errors import GendiffError
-from gendiff.films import class_of
+from gendiff.films import class_of, save, writable
 from gendiff.noise import parse
 from gendiff.report import table
-from gendiff.studio import Studio, records
+from gendiff.studio import Studio, records, sheet
 from gendiff.studio.contestants import contestants
 from gendiff.studio.race import PICTURES_MAX, Lap, Race, Ready, Result, prepare, run
+from gendiff.studio.timeline import Timeline
 from gendiff.weights import BUNDLED
 
 DEFAULT = ("gan", "ddim-50")
@@ -33,7 +34,9 @@ def race(arguments: argparse.Namespace) -> None:
         batch=arguments.batch,
         label=class_of(studio.card(first.model), arguments.label),
     )
-    results = watch(studio, plan)
+    form = None if arguments.out is None else writable(arguments.out, tuple(sheet.FORMS))[1]
+    timeline = Timeline(plan, most=1)
+    results = watch(studio, plan, timeline)
     record = records.record(studio, plan, results)
     if arguments.json:
         print(json.dumps(record, indent=2, ensure_ascii=False))
@@ -41,11 +44,14 @@ def race(arguments: argparse.Namespace) -> None:
         print(records.to_csv(record), end="")
     else:
         print(text(record))
+    if form is not None:
+        written = sheet.write(studio, form, record, timeline.final())
+        save(arguments.out, written.encode())
     if all(one.failed for one in results):
         raise GendiffError("None of the contestants could race; see above why.")
 
 
-def watch(studio: Studio, plan: Race) -> list[Result]:
+def watch(studio: Studio, plan: Race, timeline: Timeline) -> list[Result]:
     """The race behind a bar of network calls, on stderr."""
     results = []
     with tqdm(desc="racing", disable=None, leave=False) as bar:
@@ -55,6 +61,7 @@ def watch(studio: Studio, plan: Race) -> list[Result]:
                 bar.reset(one.nfe * -(-len(plan.seeds) // plan.batch))
                 bar.set_description(f"{one.title()}, about {event.seconds:.1f} s")
             elif isinstance(event, Lap):
+                timeline.add(event)
                 bar.update()
             else:
                 results.append(event)

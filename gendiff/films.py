@@ -33,12 +33,12 @@ OPTIONS = {  # of each family's `sample`
 
 def sample(arguments: argparse.Namespace) -> None:
     """One picture a seed, on a sheet."""
-    path, form = _target(arguments.out, ("png",))
+    path, form = writable(arguments.out, ("png",))
     seeds = parse(arguments.seeds, PICTURES_MAX)
     model, label, options = _prepared(arguments)
     bench.warm_up(model, min(len(seeds), BATCH), options.get("guidance", 1.0))
     pictures, seconds, nfe = _draw(model, seeds, label, options)
-    _write(path, encode([_sheet(pictures)], form))
+    save(path, encode([_sheet(pictures)], form))
     print(f"{model.card.name}: {_counted(len(seeds), 'picture')}, seeds {arguments.seeds}")
     print(f"{seconds:.3f} s of work, {1000 * seconds / len(seeds):.1f} ms a picture,", end=" ")
     print(f"{_counted(nfe, 'network call')} each, {_place(model)}")
@@ -73,7 +73,7 @@ def _draw(
 
 def trajectory(arguments: argparse.Namespace) -> None:
     """A film of the run from noise to pictures."""
-    path, form = _target(arguments.out, FORMATS)
+    path, form = writable(arguments.out, FORMATS)
     seeds, what = parse(arguments.seeds), arguments.what
     most = whole("The number of frames", arguments.frames, 3, FRAMES_MAX)
     model, label, options = _prepared(arguments)
@@ -87,7 +87,7 @@ def trajectory(arguments: argparse.Namespace) -> None:
             frames.append(_sheet(step.eps / EPS_SCALE if what == "eps" else getattr(step, what)))
     if what == "x_t":
         frames.append(_sheet(step.x_s))
-    _write(path, encode(frames, form))
+    save(path, encode(frames, form))
     print(f"{model.card.name}: {_counted(len(seeds), 'picture')}, seeds {arguments.seeds}, {what}")
     print(f"{seconds:.3f} s of work, {_counted(step.total, 'step')},", end=" ")
     print(f"{_counted(step.nfe, 'network call')}, {_place(model)}")
@@ -96,7 +96,7 @@ def trajectory(arguments: argparse.Namespace) -> None:
 
 def interpolate(arguments: argparse.Namespace) -> None:
     """A film of the way between the latents of two or more seeds."""
-    path, form = _target(arguments.out, FORMATS)
+    path, form = writable(arguments.out, FORMATS)
     seeds = parse(arguments.seeds)
     model, label, _ = _prepared(arguments)
     bench.warm_up(model, 1)
@@ -106,7 +106,7 @@ def interpolate(arguments: argparse.Namespace) -> None:
     for picture, passed in tqdm(timed, "walking", arguments.frames, disable=None, leave=False):
         seconds = passed
         frames.append(_sheet(picture))
-    _write(path, encode(frames, form))
+    save(path, encode(frames, form))
     print(f"{model.card.name}: {arguments.path} from seed to seed, {arguments.seeds}")
     print(
         f"{seconds:.3f} s of work, {1000 * seconds / len(frames):.1f} ms a frame, {_place(model)}"
@@ -139,7 +139,7 @@ def class_of(card: Card, text: str | None) -> int | None:
     return names.index(text.lower())
 
 
-def _target(out: Path, forms: Sequence[str]) -> tuple[Path, str]:
+def writable(out: Path, forms: Sequence[str]) -> tuple[Path, str]:
     """A file that can be written, its folder made, and its format: known before the long work."""
     form = out.suffix.lower().removeprefix(".")
     if form not in forms:
@@ -160,7 +160,7 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def _write(path: Path, data: bytes) -> None:
+def save(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
     except OSError as error:

@@ -14,7 +14,7 @@ from gendiff.errors import GendiffError
 from gendiff.images import to_uint8
 from gendiff.studio import Studio, race
 from gendiff.studio.race import prepare
-from gendiff.studio.timeline import blank
+from gendiff.studio.timeline import Timeline, blank
 from gendiff.ui import compare, compare_race, examples, race_runs
 from gendiff.ui.parts import Page
 from gendiff.ui.player import Player, RunStore
@@ -52,7 +52,7 @@ def asked(**changes):
 def test_the_race_is_shown_live_and_then_replayed(studio, monkeypatch):
     monkeypatch.setattr(race_runs, "PACE", 0)
     plan, results = prepare(studio, ["gan", "ddim-4", "ddpm-6"], range(5), batch=3), []
-    updates = list(stream_race(studio, plan, "CPU", results))
+    updates = list(stream_race(studio, Timeline(plan, 40), "CPU", results))
     sent = ops(message for message, _ in updates)
     live, again = (op for op in sent if op["op"] == "start")
     assert [pane["title"] for pane in live["panes"]] == ["GAN", "DDIM, 4 steps", "DDPM, 6 steps"]
@@ -66,7 +66,7 @@ def test_the_race_is_shown_live_and_then_replayed(studio, monkeypatch):
 
 def test_the_replay_is_the_measured_race_in_true_time(studio):
     plan, results = prepare(studio, ["gan", "ddim-6"], [7, 8, 9]), []
-    messages = [message for message, _ in stream_race(studio, plan, "CPU", results)]
+    messages = [message for message, _ in stream_race(studio, Timeline(plan, 40), "CPU", results)]
     start, frames, end = messages[-1]["ops"]
     seconds = max(one.seconds for one in results)
     assert start["axis"][-1] == pytest.approx(seconds)
@@ -95,7 +95,7 @@ def test_a_lane_that_fails_is_said_and_the_others_are_shown(checkpoints):
     (checkpoints / "tiny-diffusion" / "model.safetensors").write_bytes(b"broken")
     studio = Studio(checkpoints, "cpu", "float32")
     plan, results = prepare(studio, ["ddim-3", "gan"], range(2)), []
-    updates = list(stream_race(studio, plan, "CPU", results))
+    updates = list(stream_race(studio, Timeline(plan, 40), "CPU", results))
     assert any("could not race" in text and "altered" in text for _, text in updates)
     last = ops([updates[-1][0]])[1]["frames"][-1]
     assert "could not race" in last["html"] and "2 of 2" in last["html"]
@@ -130,7 +130,7 @@ def test_showing_a_race_costs_at_most_five_percent_of_the_work(monkeypatch):
     with gr.Blocks():
         player = Player(store=RunStore())
     start = time.thread_time()
-    for message, _ in stream_race(studio, plan, "CPU", []):
+    for message, _ in stream_race(studio, Timeline(plan, snapshots(plan)), "CPU", []):
         player.postprocess(message)
     shown = time.thread_time() - start - work[0]
     assert work[0] > 0.3 and shown < 0.05 * work[0]
@@ -141,7 +141,8 @@ def test_showing_a_race_costs_at_most_five_percent_of_the_work(monkeypatch):
 
 def test_the_handler_ends_with_the_table_and_the_record(built):
     updates = list(built[1]["run"](*asked(label="1")))
-    record = updates[-1][3]
+    record, pictures = updates[-1][3]["record"], updates[-1][3]["pictures"]
+    assert [one.shape for one in pictures] == [(5, 8, 8, 1)] * 2
     assert record["class"] == 1 and record["seeds"] == [1, 2, 3, 4, 5]
     assert json.loads(json.dumps(record)) == record
     assert "DDIM, 3 steps" in updates[-1][2]
@@ -214,8 +215,9 @@ def test_the_example_is_a_race_and_the_bundled_one_says_so(studio, monkeypatch):
     assert made["message"]["ops"][0]["note"].startswith("Measured beforehand; 1× is true time")
     bundled = examples.read("compare")
     assert [one["nfe"] for one in bundled["record"]["results"]] == [1, 50]
-    _, table, record = compare_race._opened(bundled)
-    assert "run beforehand" in table and record == bundled["record"]
+    _, table, kept = compare_race._opened(bundled)
+    assert "run beforehand" in table and kept["record"] == bundled["record"]
+    assert [one.shape for one in kept["pictures"]] == [(16, 32, 32, 1)] * 2
 
 
 def test_without_models_the_tab_still_stands(tmp_path):

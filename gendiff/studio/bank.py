@@ -76,7 +76,7 @@ class Bank:
 
 def banks() -> list[str]:
     """The data sets that have a bank."""
-    return sorted(path.stem for path in FOLDER.glob("*.npz"))
+    return sorted(path.stem for path in FOLDER.glob("*.npz") if path.stem.isidentifier())
 
 
 @lru_cache(maxsize=8)

@@ -57,3 +57,8 @@ class Timeline:
     def seconds(self) -> float:
         """When the last lane ended."""
         return max(own[-1][0] for own in self.snapshots)
+
+    def final(self) -> list[np.ndarray | None]:
+        """Each lane's complete pictures; None for one that did not arrive."""
+        ends = [own[-1] for own in self.snapshots]
+        return [end[3] if end[1] == len(self.race.seeds) else None for end in ends]

@@ -8,14 +8,24 @@ import gradio as gr
 
 from gendiff.studio import Studio
 from gendiff.studio.contestants import data_sets
-from gendiff.ui import compare_quality, compare_quiz, compare_race
+from gendiff.ui import (
+    compare_advice,
+    compare_budget,
+    compare_diversity,
+    compare_quality,
+    compare_quiz,
+    compare_race,
+)
 from gendiff.ui.parts import PRIVATE, Page, choice_of, heading
 
 TAB = "compare"
 VIEWS = {
     "race": ("Race", compare_race),
     "quality": ("Quality", compare_quality),
+    "budget": ("Budget", compare_budget),
     "quiz": ("Blind test", compare_quiz),
+    "diversity": ("Diversity", compare_diversity),
+    "advice": ("Which one for me?", compare_advice),
 }
 
 

@@ -27,6 +27,7 @@ from gendiff.ui.parts import (
     status,
 )
 from gendiff.ui.player import Player, stopped
+from gendiff.ui.race_keep import pack, unpack, wire_sheet
 from gendiff.ui.race_runs import forecast, replay, snapshots, stream_race
 from gendiff.ui.standings import standings, style
 
@@ -42,6 +43,8 @@ OFFERED = [
     ("Guess and noise again, 50 steps", "renoise-50"),
     ("Heun, 10 steps", "heun-10"),
 ]
+
+SHEETS = {"html": "HTML", "md": "Markdown", "csv": "CSV", "json": "JSON"}
 
 WHY = f"""
 **What the clock counts.** Each lane's own work: drawing its noise, and its network calls. Loading
@@ -94,6 +97,12 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
                 elem_id="compare-player",
             )
             table = gr.HTML(elem_id="compare-table", apply_default_css=False, head=style())
+            with gr.Row(elem_classes="cp-save"):
+                gr.Markdown("Keep this race:")
+                saves = {
+                    form: gr.Button(title, size="sm", min_width=90, elem_id=f"compare-save-{form}")
+                    for form, title in SHEETS.items()
+                }
             with gr.Accordion("What the clock counts", open=False):
                 gr.Markdown(WHY)
     last = gr.State(None)
@@ -105,16 +114,17 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
         if chosen != "race":  # a link to another view of this tab presses this button, too
             return
         plan = _plan(studio, data, lanes, seeds, batch, label)
-        results: list[Result] = []
+        timeline, results = Timeline(plan, snapshots(plan)), []
         try:
-            for message, said in stream_race(studio, plan, _where(studio, plan), results):
+            for message, said in stream_race(studio, timeline, _where(studio, plan), results):
                 news = gr.skip() if message is None else message
                 yield news, said or gr.skip(), gr.skip(), gr.skip()
         except Exception:  # whatever it is, the player must not wait for more
             yield stopped("An error stopped this race."), "", gr.skip(), gr.skip()
             raise
         record = records.record(studio, plan, results)
-        yield gr.skip(), gr.skip(), standings(record), record
+        kept = {"record": record, "pictures": timeline.final()}
+        yield gr.skip(), gr.skip(), standings(record), kept
 
     @bounded
     def foresee(
@@ -157,6 +167,8 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
     data.change(bounded(lambda name, of: _follow(studio, name, of)), [data, label], label, **quick)
     wire_exports(player, line, "race", hold=24)
+    for form, button in saves.items():
+        wire_sheet(studio, form, button, last)
     page.opens_with("compare", lambda: _opened(examples.read("compare")), [player, table, last])
     return {
         "lanes": (lanes, lambda text: _readable_lanes(studio, text)),
@@ -177,12 +189,15 @@ def example(studio: Studio) -> dict[str, Any]:
         elif isinstance(event, Result):
             results.append(event)
     message = replay(plan, timeline, results, _where(studio, plan), "Measured beforehand")
-    return {"message": message, "record": records.record(studio, plan, results)}
+    sheets = [pack(one) for one in timeline.final()]
+    record = records.record(studio, plan, results)
+    return {"message": message, "record": record, "pictures": sheets}
 
 
 def _opened(made: dict[str, Any]) -> list[Any]:
     note = "This race was run beforehand, on the machine that the table names."
-    return [made["message"], standings(made["record"], note), made["record"]]
+    kept = {"record": made["record"], "pictures": [unpack(one) for one in made["pictures"]]}
+    return [made["message"], standings(made["record"], note), kept]
 
 
 def _plan(

@@ -61,7 +61,7 @@ def wire_exports(
         show_progress_on=status,
         **PRIVATE,
     )
-    made.success(None, box, box, js=_SAVE, **PRIVATE)
+    made.success(None, box, box, js=SAVE, **PRIVATE)
 
 
 def sheet(
@@ -97,7 +97,7 @@ def sheet(
 
 
 # A data URL of this size is no address that every browser would save: make it a blob first.
-_SAVE = """async (file) => {
+SAVE = """async (file) => {
   if (!file) return null;
   const blob = await (await fetch(file.url)).blob();
   const link = document.createElement("a");

@@ -28,11 +28,11 @@ def snapshots(plan: Race) -> int:
 
 
 def stream_race(
-    studio: Studio, plan: Race, conditions: str, results: list[Result]
+    studio: Studio, timeline: Timeline, conditions: str, results: list[Result]
 ) -> Iterator[tuple[Message | None, str]]:
     """Messages for the player (or None) and lines for the status, while the race is run; the
-    last message is the replay. Results are appended to `results`."""
-    timeline = Timeline(plan, snapshots(plan))
+    last message is the replay. The pictures go into `timeline`, the results into `results`."""
+    plan = timeline.race
     live = _Live(plan, conditions)
     yield live.start(), ""
     for event in race.run(studio, plan):

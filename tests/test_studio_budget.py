@@ -1,0 +1,171 @@
+"""Budgets are kept, and advice follows from the answers and cites what was measured."""
+
+from __future__ import annotations
+
+import itertools
+
+import gradio as gr
+import pytest
+from test_studio_quality import metrics, scored
+
+from gendiff.errors import GendiffError
+from gendiff.studio import Studio, budget, race
+from gendiff.studio.advice import QUESTIONS, Advice, Evidence, advise
+from gendiff.studio.budget import Delivered, plans, spend
+from gendiff.studio.contestants import Contestant
+from gendiff.ui import compare
+from gendiff.ui.compare_advice import page_of
+from gendiff.ui.parts import Page
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def studio(checkpoints):
+    return Studio(checkpoints, "cpu", "float32")
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """A call of n pictures takes 10 ms and 1 ms a picture; the GAN's a tenth."""
+
+    def expected(model, one, pictures, batch):
+        seconds = 0.01 + 0.001 * pictures
+        return seconds / (10 if model.card.family == "gan" else 1)
+
+    monkeypatch.setattr(race, "expected", expected)
+
+
+# ---- The budget -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "gan", "pictures", "steps"),
+    [
+        (0.03, 64, 1, 2),  # two calls of 11 ms
+        (0.2, 64, 8, 11),  # 8 pictures: 18 ms a call; 16 would get 7 steps
+        (10.0, 64, 64, 50),  # no more than 50 steps, no more than 64 pictures
+    ],
+)
+def test_each_family_spends_in_its_way(studio, timed, seconds, gan, pictures, steps):
+    of = {one.family: one for one in plans(studio, "shapes", seconds)}
+    assert of["gan"].pictures == gan and of["gan"].fits
+    assert of["diffusion"].pictures == pictures
+    assert of["diffusion"].contestant == Contestant("tiny-diffusion", "dpmpp_2m", steps)
+    assert all(one.fits and one.forecast <= seconds for one in of.values())
+
+
+def test_a_call_that_is_dearer_than_the_budget_is_said(studio, timed):
+    of = {one.family: one for one in plans(studio, "shapes", 0.0101)}
+    assert not of["diffusion"].fits and of["diffusion"].contestant.steps == 1
+    assert of["gan"].fits
+
+
+def test_measured_quality_chooses_among_what_fits(studio, timed, checkpoints):
+    runs = [scored("ddim", 30, 30, 9.0), scored("dpmpp_2m", 15, 15, 4.0)]
+    runs += [scored("ddim", 50, 50, 1.0), scored("ddim", 10, 20, 0.5, guidance=3.0)]
+    metrics(studio, "tiny-diffusion", *runs).write(checkpoints / "tiny-diffusion")
+    one = next(p for p in plans(studio, "shapes", 0.65) if p.family == "diffusion")
+    assert one.contestant == Contestant("tiny-diffusion", "dpmpp_2m", 15)
+    assert "lowest measured FID" in one.why
+
+
+def test_what_is_planned_is_delivered(studio):
+    for one in plans(studio, "shapes", 0.3):
+        *laps, made = spend(studio, one)
+        assert isinstance(made, Delivered) and len(laps) >= 1
+        assert sum(len(lap.x) for lap in made.laps) == one.pictures == made.result.images
+        assert made.result.nfe == one.contestant.nfe and made.result.seconds > 0
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 61, float("nan"), None, "1"])
+def test_a_budget_out_of_range_is_refused(studio, seconds):
+    with pytest.raises(GendiffError, match="0.01 to 60 seconds"):
+        plans(studio, "shapes", seconds)
+
+
+def test_an_unknown_data_set_is_refused(studio):
+    with pytest.raises(GendiffError, match="No checkpoint"):
+        plans(studio, "dogs", 1.0)
+
+
+# ---- Advice ---------------------------------------------------------------------------------
+
+ANSWERS = {"speed": "second", "aim": "both", "likelihood": "no", "training": "little"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "pick"),
+    [
+        ({}, "diffusion"),
+        ({"speed": "instant", "aim": "sharp", "training": "much"}, "gan"),
+        ({"speed": "instant", "aim": "diverse", "likelihood": "bound"}, "diffusion"),
+        ({"likelihood": "exact", "speed": "instant"}, "flow"),
+        ({"speed": "any", "aim": "diverse"}, "diffusion"),
+    ],
+)
+def test_the_answers_decide(studio, changes, pick):
+    told = advise(studio, "shapes", {**ANSWERS, **changes})
+    assert told.pick == pick and told.reasons
+    assert (told.contestant is None) == (pick == "flow")  # there is no flow here
+
+
+def test_every_combination_of_answers_gets_advice(studio):
+    offered = [list(answers) for _, answers in QUESTIONS.values()]
+    for answers in itertools.product(*offered):
+        told = advise(studio, "shapes", dict(zip(QUESTIONS, answers, strict=True)))
+        assert told.reasons and told.evidence and page_of(told)
+        if "instant" in answers and told.pick == "diffusion":
+            assert told.contestant.nfe <= 4
+
+
+def test_advice_cites_measurements_and_says_where_there_are_none(studio, checkpoints):
+    text = " ".join(one.text for one in advise(studio, "shapes", ANSWERS).evidence)
+    assert "ms for one picture" in text and "tiny-gan, GAN: quality not measured yet" in text
+    run = scored("dpmpp_2m", 20, 20, 4.25)
+    metrics(studio, "tiny-diffusion", run).write(checkpoints / "tiny-diffusion")
+    told = advise(studio, "shapes", ANSWERS)
+    assert told.contestant == Contestant("tiny-diffusion", "dpmpp_2m", 20)
+    assert any("FID 4.25, precision 0.70" in one.text for one in told.evidence)
+
+
+@pytest.mark.parametrize("wrong", [{"speed": None}, {"aim": EVIL}, {"training": ""}])
+def test_what_is_no_answer_is_asked_again(studio, wrong):
+    with pytest.raises(GendiffError, match="Answer this first"):
+        advise(studio, "shapes", {**ANSWERS, **wrong})
+
+
+def test_advice_escapes_what_is_not_ours():
+    html = page_of(Advice("gan", Contestant(EVIL), (EVIL,), (Evidence(EVIL, EVIL),)))
+    assert EVIL not in html and "&lt;img" in html
+
+
+# ---- The views ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handlers(studio):
+    page = Page()
+    with gr.Blocks() as demo, gr.Tabs(), page.tab("compare", "Compare"):
+        compare.build(studio, page)
+    return {fn.fn.__name__: fn.fn for fn in demo.fns.values() if fn.fn}
+
+
+def test_the_budget_view_shows_what_was_delivered(handlers):
+    updates = list(handlers["spend"]("shapes", "0.05"))
+    start, frames, _ = updates[-1][0]["ops"]
+    assert len(start["panes"]) == 2 and len(frames["frames"]) == 1
+    table = updates[-1][2]
+    assert table.count("<tr>") == 3 and "not measured yet" in table
+    assert f"{budget.GOOD} steps" not in table and "of the budget" in table
+    with pytest.raises(gr.Error, match="No checkpoint"):
+        list(handlers["spend"]("dogs", "1"))
+
+
+def test_advice_waits_for_all_answers(handlers):
+    recommend = handlers["recommend"]
+    assert "Answer 4 questions" in recommend("shapes", None, None, None, None)
+    assert "Answer 1 more question," in recommend("shapes", "any", "both", "no", None)
+    assert "For you: a diffusion model" in recommend("shapes", "any", "both", "no", "little")
+    with pytest.raises(gr.Error, match="Answer this first"):
+        recommend("shapes", EVIL, "both", "no", "little")

@@ -1,0 +1,115 @@
+"""The sheet of a race: everything is in it, nothing from elsewhere, and no markup of others."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+from test_studio_quality import metrics, scored
+
+from gendiff.__main__ import main
+from gendiff.errors import GendiffError
+from gendiff.images import enlarge, tile
+from gendiff.studio import Studio, race, records, sheet
+from gendiff.studio.race import prepare
+from gendiff.studio.timeline import Timeline
+from gendiff.ui import compare
+from gendiff.ui.parts import Page
+from gendiff.ui.race_keep import pack, unpack
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def studio(checkpoints):
+    run = scored("ddim", 3, 3, 4.25)
+    studio = Studio(checkpoints, "cpu", "float32")
+    metrics(studio, "tiny-diffusion", run).write(checkpoints / "tiny-diffusion")
+    return studio
+
+
+@pytest.fixture
+def raced(studio):
+    """A record and the last pictures."""
+    plan = prepare(studio, ["gan", "ddim-3"], [4, 5, 6])
+    timeline, results = Timeline(plan, 1), []
+    for event in race.run(studio, plan):
+        if isinstance(event, race.Lap):
+            timeline.add(event)
+        elif isinstance(event, race.Result):
+            results.append(event)
+    return records.record(studio, plan, results), timeline.final()
+
+
+def pictures_in(text):
+    urls = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", text)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(url)))) for url in urls]
+
+
+@pytest.mark.parametrize("form", ["html", "md"])
+def test_a_sheet_holds_settings_machine_command_and_lossless_pictures(studio, raced, form):
+    record, final = raced
+    text = sheet.write(studio, form, record, final)
+    for word in ("4, 5, 6", record["machine"], record["command"], "DDIM, 3 steps", "4.25"):
+        assert word in text
+    assert "not measured yet" in text and f"{record['results'][1]['seconds']:.3f}" in text
+    for shown, own in zip(pictures_in(text), final, strict=True):
+        grid = tile(own, gap=1)
+        np.testing.assert_array_equal(shown, enlarge(grid, 512 // max(grid.shape[:2]))[..., 0])
+    assert not re.findall(r"(?:src|href)=\"https?:", text)
+
+
+def test_json_and_csv_are_the_record(studio, raced):
+    record, final = raced
+    assert json.loads(sheet.write(studio, "json", record, final)) == record
+    rows = list(csv.DictReader(io.StringIO(sheet.write(studio, "csv", record, final))))
+    assert [row["contestant"] for row in rows] == ["tiny-gan", "tiny-diffusion:ddim-3"]
+    with pytest.raises(GendiffError, match="A sheet is html, md"):
+        sheet.write(studio, "pdf", record, final)
+
+
+@pytest.mark.parametrize("form", ["html", "md"])
+def test_words_of_others_are_escaped_and_a_lame_lane_is_said(studio, raced, form):
+    record, final = raced
+    record["machine"] = record["results"][0]["title"] = EVIL
+    record["results"][0] |= {"failed": EVIL, "seconds": None}
+    text = sheet.write(studio, form, record, [None, final[1]])
+    assert EVIL not in text and "&lt;img" in text and "could not race" in text
+    assert len(pictures_in(text)) == 1
+
+
+def test_the_command_writes_a_sheet(saved, tmp_path, capsys):
+    words = ["compare", "gan", "ddim-2", "--seeds", "0-1", "--checkpoints", str(saved)]
+    out = tmp_path / "deep" / "race.html"
+    assert main([*words, "--device", "cpu", "--out", str(out)]) == 0
+    assert len(pictures_in(out.read_text())) == 2
+    capsys.readouterr()
+    assert main([*words, "--out", str(tmp_path / "race.pdf")]) == 2
+    assert "must end in .html or .md" in capsys.readouterr().err
+
+
+def test_the_app_gives_the_sheet_as_a_download(studio, raced):
+    page = Page()
+    with gr.Blocks() as demo, gr.Tabs(), page.tab("compare", "Compare"):
+        compare.build(studio, page)
+    keeps = [fn.fn for fn in demo.fns.values() if fn.fn and fn.fn.__name__ == "keep"]
+    record, final = raced
+    made = [keep({"record": record, "pictures": final}) for keep in keeps]
+    assert [one["name"] for one in made] == [f"gendiff-race.{form}" for form in sheet.FORMS]
+    text = base64.b64decode(made[3]["url"].partition(",")[2])
+    assert json.loads(text) == record
+    with pytest.raises(gr.Error, match="run one first"):
+        keeps[0](None)
+
+
+def test_pictures_survive_an_example(raced):
+    for one in raced[1]:
+        np.testing.assert_array_equal(unpack(json.loads(json.dumps(pack(one)))), one)
+    assert unpack(pack(None)) is None
