@@ -71,7 +71,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
                 gr.Markdown(WHY)
 
     @bounded
-    def run(chosen: str, label: str) -> Iterator[tuple[Any, Any, Any]]:
+    def sample_class(chosen: str, label: str) -> Iterator[tuple[Any, Any, Any]]:
         for news in diversity.make(studio, chosen, class_index(label) or 0):
             if isinstance(news, Diversity):
                 shown = board_of(studio, news, stored=False)
@@ -86,7 +86,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
         return choices, board_of(studio, made, stored=True), message
 
     event = go.click(
-        run,
+        sample_class,
         [data, label],
         [board, player, line],
         show_progress="minimal",
