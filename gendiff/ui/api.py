@@ -6,9 +6,10 @@ Pictures travel as data URLs of lossless PNGs, one picture each.
 from __future__ import annotations
 
 import base64
+import inspect
 import io
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
 import gradio as gr
 import numpy as np
@@ -17,6 +18,58 @@ from gendiff.errors import GendiffError
 from gendiff.images import to_pil
 from gendiff.studio import Studio, service
 from gendiff.ui.parts import MODEL_WORK, bounded
+from gendiff.weights import Card
+
+Sampler = Literal["ddpm", "ddim", "renoise", "dpmpp_2m", "heun"]
+Variance = Literal["posterior", "beta"]
+Path = Literal["slerp", "lerp"]
+Levels = Literal["linear", "scaled_linear", "cosine", "sigmoid"]
+
+
+class ModelInfo(TypedDict):
+    """A model; shape is (C, H, W) of its pictures."""
+
+    name: str
+    title: str
+    family: Literal["gan", "diffusion"]
+    data: str
+    shape: list[int]
+    classes: list[str]
+    licence: str
+
+
+class Sampled(TypedDict):
+    """One picture a seed. labels: None for a model without classes. seconds: of the network alone,
+    under these conditions; nfe: network calls for one picture."""
+
+    pictures: list[str]
+    seeds: list[int]
+    labels: list[int] | None
+    seconds: float
+    nfe: int
+    conditions: str
+
+
+class Transition(TypedDict):
+    """Step index of total, x_t -> x_s, one picture a seed; x0 is the network's guess."""
+
+    index: int
+    total: int
+    t: int
+    s: int
+    nfe: int
+    log_snr: float
+    x_t: list[str]
+    x0: list[str]
+    x_s: list[str]
+
+
+class Noised(TypedDict):
+    """A picture at a level; log_snr, in nats, is None at t = 0, where it is infinite."""
+
+    picture: str
+    alpha_bar: float
+    log_snr: float | None
 
 
 def data_url(picture: np.ndarray) -> str:
@@ -34,21 +87,20 @@ def publish(studio: Studio) -> None:
     """Register models, sample, trajectory, interpolate and noise on the open Blocks."""
 
     @bounded
-    def models() -> list[dict[str, Any]]:
-        """The models that are here, cheapest first: name, title, family, data, shape, classes."""
-        names = ("name", "title", "family", "data", "shape", "classes", "licence")
-        return [{name: getattr(card, name) for name in names} for card in studio.cards()]
+    def models() -> list[ModelInfo]:
+        """The models that are here, cheapest first; a picture's shape is (C, H, W)."""
+        return [_info(card) for card in studio.cards()]
 
     @bounded
     def sample(
         model: str,
         seeds: str = "0-15",
         label: str = "any",
-        sampler: str = "ddim",
+        sampler: Sampler = "ddim",
         steps: int = 25,
         guidance: float = 1.0,
         truncation: float = 0.0,
-    ) -> dict[str, Any]:
+    ) -> Sampled:
         """One picture a seed. label: a class's number or "any"; sampler, steps and guidance are
         for diffusion models, truncation (0: none) for GANs. Seconds are of the network alone."""
         made = service.sample(
@@ -68,12 +120,12 @@ def publish(studio: Studio) -> None:
         model: str,
         seeds: str = "0",
         label: str = "any",
-        sampler: str = "ddim",
+        sampler: Sampler = "ddim",
         steps: int = 25,
         guidance: float = 1.0,
         eta: float = 0.0,
-        variance: str = "posterior",
-    ) -> Iterator[dict[str, Any]]:
+        variance: Variance = "posterior",
+    ) -> Iterator[Transition]:
         """Each transition x_t -> x_s of a diffusion model's run, as it is made."""
         run = service.trajectory(
             studio.model(model), seeds, _label(label), sampler, steps, guidance, eta, variance
@@ -93,7 +145,7 @@ def publish(studio: Studio) -> None:
 
     @bounded
     def interpolate(
-        model: str, seeds: str = "0, 1", frames: int = 16, path: str = "slerp", label: str = "any"
+        model: str, seeds: str = "0, 1", frames: int = 16, path: Path = "slerp", label: str = "any"
     ) -> list[str]:
         """Pictures along the way between the seeds' latents, ends included."""
         return _urls(service.interpolate(studio.model(model), seeds, frames, path, _label(label)))
@@ -102,11 +154,11 @@ def publish(studio: Studio) -> None:
     def noise(
         data: str,
         index: int = 0,
-        schedule: str = "cosine",
+        schedule: Levels = "cosine",
         T: int = 1000,
         t: int = 500,
         seed: int = 0,
-    ) -> dict[str, Any]:
+    ) -> Noised:
         """A bundled real picture at level t, with alpha_bar_t and log-SNR in nats."""
         noised = service.noise(studio.real(data), index, schedule, T, t, seed)
         return {
@@ -115,10 +167,33 @@ def publish(studio: Studio) -> None:
             "log_snr": noised.log_snr,
         }
 
-    gr.api(models, api_name="models", queue=False)
-    gr.api(noise, api_name="noise", queue=False)
+    for function in (models, noise):
+        gr.api(_spelled_out(function), api_name=function.__name__, queue=False)
     for function in (sample, trajectory, interpolate):
-        gr.api(function, api_name=function.__name__, **MODEL_WORK)
+        gr.api(_spelled_out(function), api_name=function.__name__, **MODEL_WORK)
+
+
+def _spelled_out(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with its return type as gradio documents it: a type, not its name as text, and
+    of an iterator that of an item."""
+    answer = get_type_hints(function)["return"]
+    if inspect.isgeneratorfunction(function):
+        (answer,) = get_args(answer)
+    signature = inspect.signature(function).replace(return_annotation=answer)
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    return function
+
+
+def _info(card: Card) -> ModelInfo:
+    return ModelInfo(
+        name=card.name,
+        title=card.title,
+        family=card.family,
+        data=card.data,
+        shape=[*card.shape],
+        classes=[*card.classes],
+        licence=card.licence,
+    )
 
 
 def _label(text: str) -> int | None:

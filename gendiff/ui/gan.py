@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -116,7 +117,8 @@ def build(studio: Studio, page: Page) -> None:
         label=(rail.label, choice_of(ANY, *classes)),
         truncation=(rail.cut, number_in(CUT_LEAST, CUT_OFF, whole=False)),
     )
-    page.opens_with("gan", _open_example, [stage.player, stage.detail])
+    shown = [stage.player, stage.detail, stage.generated, stage.mixed]
+    page.opens_with("gan", _open_example, shown, linked=_open_example)
 
 
 def _rail(studio: Studio) -> Rail:
@@ -231,14 +233,29 @@ def example(studio: Studio) -> Message:
     note = f"Pre-computed: {title}, seeds {SEEDS}. Press Generate to run it now."
     message = grid(studio, sheet, note).whole([Frame([sheet.pictures])])
     arrays = {"picture": sheet.pictures[0].tolist(), "z": sheet.z[0].tolist()}
-    return {**message, "picked": {**asdict(sheet.picked(0)), **arrays}}
+    mixed = adversarial.mix(studio, ask)
+    said = f"pre-computed: {title}, {_conditions(studio, len(mixed.pictures))}"
+    return {
+        **message,
+        "picked": {**asdict(sheet.picked(0)), **arrays},
+        "mixed": verdict.mixture(mixed, said),
+    }
 
 
-def _open_example() -> list[Any]:
+def _open_example(link: Mapping[str, str] | None = None) -> list[Any]:
+    """The default sheet and its first picture; for a link to the mix, the default mix."""
     message = dict(examples.read("gan"))
-    picked = dict(message.pop("picked"))
+    mixed, picked = message.pop("mixed"), dict(message.pop("picked"))
+    if link and link.get("mode") == MIXED:
+        return [
+            gr.skip(),
+            gr.skip(),
+            gr.update(visible=False),
+            gr.update(value=mixed, visible=True),
+        ]
     picture, z = np.asarray(picked.pop("picture"), np.uint8), np.asarray(picked.pop("z"))
-    return [message, verdict.one_picture(Picked(picture=picture, z=z, **picked))]
+    one = verdict.one_picture(Picked(picture=picture, z=z, **picked))
+    return [message, one, gr.skip(), gr.skip()]
 
 
 def grid(studio: Studio, sheet: Sheet, note: str = "") -> Run:
