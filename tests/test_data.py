@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gendiff import data
+from gendiff import cats, data, sources
 from gendiff.errors import GendiffError
 
 needs_fashion = pytest.mark.skipif(
@@ -22,7 +22,7 @@ needs_fashion = pytest.mark.skipif(
     reason="FASHION-MNIST IS NOT INSTALLED, NOT TESTED: apt install dataset-fashion-mnist",
 )
 needs_cats = pytest.mark.skipif(
-    data.find_spec("robohash") is None,
+    cats.find_spec("robohash") is None,
     reason="THE CATS ARE NOT INSTALLED, NOT TESTED: pip install robohash==2.0",
 )
 INSTALLED = [
@@ -38,17 +38,17 @@ def one_cache(tmp_path_factory):
     """The parts are shrunk anew, once, into a folder of the tests' own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        data._part_table.cache_clear()
+        cats._part_table.cache_clear()
         yield
-    data._part_table.cache_clear()
+    cats._part_table.cache_clear()
 
 
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    data._part_table.cache_clear()
+    cats._part_table.cache_clear()
     yield tmp_path / "gendiff"
-    data._part_table.cache_clear()
+    cats._part_table.cache_clear()
 
 
 # Every data set
@@ -137,7 +137,7 @@ def test_sources_say_what_a_model_card_needs():
 
 def test_importing_reads_and_loads_nothing(tmp_path):
     code = (
-        "import sys, gendiff.data as d; assert d._part_table.cache_info().currsize == 0;"
+        "import sys, gendiff.cats as d; assert d._part_table.cache_info().currsize == 0;"
         "assert not {'torchvision', 'robohash', 'gradio'} & set(sys.modules), sys.modules"
     )
     root = Path(data.__file__).parents[1]
@@ -148,7 +148,7 @@ def test_importing_reads_and_loads_nothing(tmp_path):
 
 def test_the_hash_is_splitmix64():
     published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]  # of seed 0
-    assert data._hash(np.arange(3)).tolist() == published
+    assert sources.hashed(np.arange(3)).tolist() == published
 
 
 # Fashion-MNIST
@@ -342,7 +342,7 @@ def test_the_first_cats_are_a_fair_sample_of_distinct_combinations():
 
 @needs_cats
 def test_cats_equal_pillow_alpha_composite():
-    table = data._part_table(torch.device("cpu"))
+    table = cats._part_table(torch.device("cpu"))
     colour, alpha = table.split((3, 1), dim=1)
     straight = torch.cat([colour / alpha.clamp_min(1e-9), alpha], dim=1)  # as Pillow wants it
     pixels = (straight * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
@@ -360,9 +360,9 @@ def test_cats_equal_pillow_alpha_composite():
 
 @needs_cats
 def test_parts_are_shrunk_as_pillow_shrinks_premultiplied_pictures():
-    folder = Path(data.find_spec("robohash").submodule_search_locations[0]) / "sets" / "set4"
+    folder = Path(cats.find_spec("robohash").submodule_search_locations[0]) / "sets" / "set4"
     files = [f for kind in sorted(folder.iterdir()) for f in sorted(kind.glob("*.png"))]
-    table = data._part_table(torch.device("cpu"))
+    table = cats._part_table(torch.device("cpu"))
     for k in range(0, 66, 6):
         with Image.open(files[k]) as image:  # RGBa is Pillow's premultiplied mode
             small = image.convert("RGBa").resize((64, 64), Image.Resampling.BOX)
@@ -409,22 +409,22 @@ def test_a_part_out_of_range_is_not_another_part():
 
 @needs_cats
 def test_parts_are_premultiplied_and_cached_once(empty_cache):
-    made = data._part_table(torch.device("cpu"))
+    made = cats._part_table(torch.device("cpu"))
     assert made.shape == (66, 4, 64, 64) and made.dtype == torch.float32
     assert made.min() >= 0 and (made[:, :3] <= made[:, 3:] + 1e-6).all() and made.max() <= 1
     files = list(empty_cache.iterdir())
     assert len(files) == 1
-    data._part_table.cache_clear()
-    assert torch.equal(data._part_table(torch.device("cpu")), made)
+    cats._part_table.cache_clear()
+    assert torch.equal(cats._part_table(torch.device("cpu")), made)
     files[0].write_bytes(files[0].read_bytes()[:1000])
-    data._part_table.cache_clear()
+    cats._part_table.cache_clear()
     with pytest.warns(UserWarning, match="damaged"):
-        assert torch.equal(data._part_table(torch.device("cpu")), made)
+        assert torch.equal(cats._part_table(torch.device("cpu")), made)
     assert torch.equal(torch.from_numpy(np.load(files[0])), made)
 
 
 def test_missing_artwork_names_the_command(empty_cache, monkeypatch):
-    monkeypatch.setattr(data, "find_spec", lambda name: None)
+    monkeypatch.setattr(cats, "find_spec", lambda name: None)
     with pytest.raises(GendiffError, match="pip install robohash==2.0"):
         data.open_data("cats")
     assert not empty_cache.exists()

@@ -15,6 +15,8 @@ ROWS = [  # from the bottom; a name stands for a module or for all modules of a 
     {"errors"},
     {"results"},
     {"schedule", "noise", "latent", "images", "clock", "batches", "cards", "team"},
+    {"sources"},
+    {"cats", "mixtures"},
     {"nets", "data", "recipes"},
     {"denoise"},
     {"gan", "flow", "sample"},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from gendiff.data import SOURCES
+from gendiff.sources import SOURCES
 from gendiff.studio import Studio
 from gendiff.ui.parts import Page
 
