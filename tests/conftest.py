@@ -46,6 +46,7 @@ CARDS = {
 
 
 def pytest_addoption(parser):
+    parser.addoption("--run-slow", action="store_true", help="also the tests marked slow")
     parser.addoption(
         "--device",
         choices=("cpu", "cuda"),
@@ -58,6 +59,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--run-slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="takes many minutes: --run-slow runs it"))
     asked = config.getoption("--device")
     if asked == "cuda" and not torch.cuda.is_available():
         raise pytest.UsageError("--device cuda, but PyTorch finds no CUDA device")
