@@ -90,6 +90,10 @@ def parser() -> argparse.ArgumentParser:
 
     _exchange(sub)
 
+    examples = sub.add_parser("examples", help="compute again what the app's tabs open with")
+    examples.add_argument("tabs", nargs="*", metavar="TAB", help="default: all")
+    examples.set_defaults(command=commands.examples)
+
     app = sub.add_parser("app", help="start the app in the browser")
     app.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     app.add_argument("--port", type=int, help="default: the first free one from 7860")

@@ -169,6 +169,14 @@ def measure(arguments: argparse.Namespace) -> None:
     print(json.dumps(asdict(report), indent=2) if arguments.json else report.text())
 
 
+def examples(arguments: argparse.Namespace) -> None:
+    """Compute again what the app's tabs show before anything has run."""
+    from gendiff.ui.examples import make
+
+    for tab, size in make(arguments.tabs):
+        print(f"{tab}: {size:,} bytes")
+
+
 def app(arguments: argparse.Namespace) -> None:
     """Start the app and serve it until it is interrupted."""
     from gendiff.studio import Studio

@@ -95,6 +95,10 @@ class Studio:
                 self._models[key] = _warmed(load(self.folder / name, self.device.type, key[1]))
             return self._models[key]
 
+    def loaded(self) -> list[Card]:
+        """The cards of the models that have been asked for so far, by name."""
+        return [self.card(name) for name in sorted({name for name, _ in self._models})]
+
     def preload(self) -> threading.Thread:
         """Load all models in the background, cheapest first: the first visitor need not wait."""
 

@@ -28,11 +28,11 @@ LABELS = {
     "alpha": "α",
 }
 EXPLANATION = """\
-**Two ways to x<sub>t</sub>.** The chain adds noise T times, a little each time. Because sums of
-Gaussians are Gaussian, the result can also be written down at once: that is the closed form,
-and training uses it to reach any t without walking there. The two pictures differ, because each
-has noise of its own; the noise in both has the same mean and variance, which the table checks
-pixel by pixel.
+**Two ways to x<sub>t</sub>.** The chain adds noise step by step, a little each time. Because
+sums of Gaussians are Gaussian, the result can also be written down at once: that is the closed
+form, and training uses it to reach any t without walking there. The two pictures differ, because
+each has noise of its own; the noise in both has the same mean and variance, which the table
+checks pixel by pixel.
 
 **The guess.** One network call says what x<sub>0</sub> probably was. Early (small t) it is
 sharp. Late it is the average of everything that could have led to this x<sub>t</sub>, which is
@@ -100,8 +100,8 @@ def _panes(card: Card) -> list[Pane]:
     channels, height, width = card.shape
     titles = {
         "closed": "x_t, closed form",
-        "chain": "x_t, chain of single steps",
-        "guess": "The network's guess x̂_0",
+        "chain": "x_t, step by step",
+        "guess": "Guess x̂_0",
     }
     return [Pane(name, title, height, width, channels) for name, title in titles.items()]
 
