@@ -144,9 +144,20 @@ def test_the_example_is_a_run_with_the_default_settings(call, studio, monkeypatc
     assert message["ops"][0]["note"].startswith("Pre-computed: Tiny GAN, seeds 0-23.")
     monkeypatch.setattr(gan.examples, "read", lambda tab: {"gan": message}[tab])
     for _ in range(2):  # what is read is kept: opening the tab must not use it up
-        shown, detail = gan._open_example()
-        assert shown["ops"] == message["ops"] and "picked" not in shown
-        assert detail == live[2]
+        shown, detail, grid, mix = gan._open_example()
+        assert shown["ops"] == message["ops"] and not {"picked", "mixed"} & shown.keys()
+        assert detail == live[2] and grid == mix == gr.skip()
+
+
+def test_a_link_to_the_mix_shows_one_before_it_has_run(call, studio, monkeypatch):
+    message = json.loads(json.dumps(gan.example(studio)))
+    monkeypatch.setattr(gan.examples, "read", lambda tab: message)
+    shown, detail, grid, mix = gan._open_example({"mode": "mixed", "seeds": "3"})
+    assert shown == detail == gr.skip() and grid["visible"] is False and mix["visible"] is True
+    live = call("run", "mixed", "tiny-gan", gan.SEEDS, "any", gan.CUT_OFF)[3]["value"]
+    assert mix["value"].split("<ol")[1] == live.split("<ol")[1]  # the same pictures and verdicts
+    assert "pre-computed: Tiny GAN" in mix["value"]
+    assert gan._open_example({"mode": "generated"})[0]["ops"] == message["ops"]
 
 
 def test_the_address_takes_only_what_the_controls_take(call, page):
