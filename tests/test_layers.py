@@ -34,7 +34,7 @@ ROWS = [  # from the bottom; a name stands for a module or for all modules of a 
     {"__main__"},
 ]
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
-TOGETHER = {"hub", "studio", "ui"}  # packages whose modules may import each other
+TOGETHER = {"hub", "nets", "studio", "ui"}  # packages whose modules may import each other
 ONLY_IN = {  # what must not be imported elsewhere
     "gradio": {"ui"},
     "huggingface_hub": {"hub", "publish"},

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gendiff.errors import GendiffError
+from gendiff.nets.conv import Conv2d
 
 _ACTIVATIONS = {"silu": F.silu, "swish": F.silu, "mish": F.mish, "gelu": F.gelu, "relu": F.relu}
 _RESAMPLERS = ("conv", "resnet", None)
@@ -179,11 +180,11 @@ class _Residual(nn.Module):
         self.modulate = config.resnet_time_scale_shift == "scale_shift"
         self.scale, self.resample = scale, resample
         self.norm1 = _group_norm(config, dim_in)
-        self.conv1 = nn.Conv2d(dim_in, dim, 3, padding=1)
+        self.conv1 = Conv2d(dim_in, dim, 3, padding=1)
         self.time_emb_proj = nn.Linear(_time_dim(config), 2 * dim if self.modulate else dim)
         self.norm2 = _group_norm(config, dim)
-        self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
-        self.conv_shortcut = nn.Conv2d(dim_in, dim, 1) if dim_in != dim else None
+        self.conv2 = Conv2d(dim, dim, 3, padding=1)
+        self.conv_shortcut = Conv2d(dim_in, dim, 1) if dim_in != dim else None
         nn.init.zeros_(self.conv2.weight)  # a new block passes its input on: deep nets start tame
         nn.init.zeros_(self.conv2.bias)
 
@@ -238,7 +239,7 @@ class _Resample(nn.Module):
     def __init__(self, dim: int, up: bool, padding: int = 1) -> None:
         super().__init__()
         self.up = up
-        self.conv = nn.Conv2d(dim, dim, 3, stride=1 if up else 2, padding=padding)
+        self.conv = Conv2d(dim, dim, 3, stride=1 if up else 2, padding=padding)
 
     def forward(self, h: Tensor, emb: Tensor) -> Tensor:
         if self.up:
@@ -286,12 +287,12 @@ class UNet(nn.Module):
             self.time_proj = _Sinusoid(config)
         self.time_embedding = _Embedding(widths[0], _time_dim(config))
         self.class_embedding = _class_embedding(config)
-        self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
+        self.conv_in = Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(_down_stage(config, i) for i in range(len(widths)))
         self.mid_block = _mid_stage(config) if config.mid_block_type else None
         self.up_blocks = nn.ModuleList(_up_stage(config, i) for i in range(len(widths)))
         self.conv_norm_out = _group_norm(config, widths[0])
-        self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
+        self.conv_out = Conv2d(widths[0], config.out_channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
 
@@ -325,7 +326,8 @@ class UNet(nn.Module):
                 h = stage.layer(j, torch.cat((h, skips.pop()), dim=1), emb)
             for upsample in stage.upsamplers:
                 h = upsample(h, emb)
-        return self.conv_out(F.silu(self.conv_norm_out(h)))
+        out = self.conv_out(F.silu(self.conv_norm_out(h)))
+        return out.contiguous() if x.is_contiguous() else out
 
     def _embed(self, x: Tensor, t: int | Tensor, labels: Tensor | None) -> Tensor:
         """Time and class of each image: (B, time width)."""
