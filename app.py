@@ -3,7 +3,7 @@
 from gendiff.studio import Studio
 from gendiff.ui import build, launch
 
-studio = Studio()
+studio = Studio.with_hub()
 demo = build(studio)
 
 if __name__ == "__main__":

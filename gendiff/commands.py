@@ -182,7 +182,7 @@ def app(arguments: argparse.Namespace) -> None:
     from gendiff.studio import Studio
     from gendiff.ui import build, launch
 
-    studio = Studio(device=arguments.device, dtype=arguments.dtype)
+    studio = Studio.with_hub(arguments.device, arguments.dtype)
     studio.share_cores()
     demo = build(studio)
     try:

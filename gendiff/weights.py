@@ -148,10 +148,12 @@ def pull(
     yield from hub.fetch(offer, settings, cancelled)
     note = offer.note or hub.find(offer.exactly, settings)
     try:
-        load_note(note, "cpu", "float32")
+        model = load_note(note, "cpu", "float32")
     except GendiffError:
         hub.forget(offer.name.id, settings)
         raise
+    note = replace(note, card=model.card)
+    hub.keep(note, settings)
     yield note
 
 

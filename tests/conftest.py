@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from hub_fixtures import repo, server, settings  # noqa: F401
 
 from gendiff.weights import Card, build, load, save
 

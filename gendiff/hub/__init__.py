@@ -23,6 +23,7 @@ from gendiff.hub.names import Name, looks_like_one
 from gendiff.hub.remote import File, Progress
 from gendiff.hub.settings import Settings
 from gendiff.hub.store import Note, forget, notes
+from gendiff.hub.store import write as keep
 
 __all__ = [
     "Name",
@@ -33,6 +34,7 @@ __all__ = [
     "fetch",
     "find",
     "forget",
+    "keep",
     "look",
     "looks_like_one",
     "notes",
@@ -143,7 +145,9 @@ def allowed(text: str, settings: Settings) -> Name:
     name = Name.parse(text)
     if settings.access == "closed":
         raise GendiffError("Models from the Hub are switched off here; use a bundled one.")
-    if settings.access == "list" and catalogue.entry(_pinned(name)) is None:
+    entry = catalogue.entry(name)
+    listed = entry is not None and _pinned(name).revision == entry.revision
+    if settings.access == "list" and not listed:
         raise GendiffError("Only the models of the list can be fetched here; choose one of them.")
     return name
 

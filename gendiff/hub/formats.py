@@ -231,7 +231,7 @@ def _card(
         data=facts.data,
         shape=shape,
         classes=names,
-        net=dict(config),
+        net={key: list(v) if isinstance(v, tuple) else v for key, v in config.items()},
         parameters={
             part: sum(parameter.numel() for parameter in net.parameters())
             for part, net in nets.items()

@@ -22,7 +22,7 @@ from gendiff.hub.settings import Settings
 
 ANSWER = 8.0  # seconds for the Hub's first answer, name resolution included
 QUIET = 4.0  # seconds without a byte before we ask whether the network is still there
-_TICK = 0.05
+_TICK = 0.2
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ def download(
         while not call.done.wait(_TICK):
             if cancelled():
                 raise Stopped
+            yield min(seen, file.size)  # also without news: whoever waits here may want to stop
             if meter.count != seen:
                 seen, heard = meter.count, time.monotonic()
-                yield min(seen, file.size)
             elif time.monotonic() - heard > QUIET:
                 # a slow line delivers its next 10 MB late; a dead one does not answer this either
                 _still_there(name, settings)

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gendiff.cards import Card
 from gendiff.errors import GendiffError
 from gendiff.hub.formats import Facts, Format
 from gendiff.hub.names import Name
@@ -36,13 +37,17 @@ class Kept:
 
 @dataclass(frozen=True)
 class Note:
-    """A model that is here, whole and checked. folder: where its files are."""
+    """A model that is here, whole and checked.
+
+    folder: where its files are. card: what `Card` has of it, None until it has been loaded once.
+    """
 
     facts: Facts
     form: Format
     family: str
     folder: Path
     files: tuple[Kept, ...]
+    card: Card | None = None
 
     @property
     def size(self) -> int:
@@ -141,9 +146,17 @@ def _read(path: Path) -> Note | None:
             values["family"],
             Path(values["folder"]),
             tuple(Kept(**file) for file in values["files"]),
+            _card(values["card"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, GendiffError):
         return None
+
+
+def _card(values: dict[str, Any] | None) -> Card | None:
+    if values is None:
+        return None
+    lists = {key: tuple(values[key]) for key in ("shape", "classes")}
+    return Card(**{**values, **lists})
 
 
 def _expected(told: str | None) -> str:

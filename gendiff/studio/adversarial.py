@@ -39,7 +39,7 @@ class Ask:
 @dataclass(frozen=True)
 class Picked:
     """One picture (H, W, C) uint8 of a model, with its seed, its class ("" if the model has none),
-    D's probability that it is real, and its z (latent,)."""
+    D's probability that it is real, and its z (latent,). no_verdict: why `real` is NaN."""
 
     model: str
     picture: np.ndarray
@@ -47,6 +47,7 @@ class Picked:
     name: str
     real: float
     z: np.ndarray
+    no_verdict: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,8 @@ class Sheet:
 
     Attributes:
         names: classes (N,), all "" if the model has none. real: D's probability (N,) that each
-            is real. z: (N, latent) float32. seconds: of G's call, without loading and warm-up.
+            is real; NaN where no D says so, and no_verdict says why. z: (N, latent) float32.
+            seconds: of G's call, without loading and warm-up.
     """
 
     ask: Ask
@@ -64,6 +66,7 @@ class Sheet:
     real: np.ndarray
     z: np.ndarray
     seconds: float
+    no_verdict: str = ""
 
     def picked(self, index: int) -> Picked:
         """Everything about one picture; GendiffError if there is none of that index."""
@@ -71,7 +74,8 @@ class Sheet:
             raise GendiffError(f"There are {len(self.pictures)} pictures, from 0; got {index}.")
         real, z = float(self.real[index]), self.z[index]
         seed, name = self.ask.seeds[index], self.names[index]
-        return Picked(self.ask.model, self.pictures[index], seed, name, real, z)
+        picture = self.pictures[index]
+        return Picked(self.ask.model, picture, seed, name, real, z, self.no_verdict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +131,11 @@ def draw(studio: Studio, ask: Ask) -> Sheet:
     x = in_batches(model.decode, z, labels)
     seconds = clock.now(model.device) - start
     pictures = to_uint8(x)
-    real, _ = _judge(model, pictures, labels)
-    return Sheet(ask, pictures, _names(model, labels, len(z)), real, z.cpu().numpy(), seconds)
+    real = np.full(len(z), np.nan, np.float32)
+    if model.discriminator is not None:
+        real, _ = _judge(model, pictures, labels)
+    names = _names(model, labels, len(z))
+    return Sheet(ask, pictures, names, real, z.cpu().numpy(), seconds, model.no_verdict)
 
 
 @lru_cache(maxsize=32)
@@ -140,6 +147,8 @@ def mix(studio: Studio, ask: Ask) -> Mixed:
         GendiffError: as `draw`; no bundled real pictures of this data set or class.
     """
     model, sheet = _gan(studio, ask.model), draw(studio, ask)
+    if model.discriminator is None:
+        raise GendiffError(f"{model.card.title} gives no verdict. {model.no_verdict}")
     real = studio.real(model.card.data)
     pool = (
         np.arange(len(real.labels))
@@ -186,7 +195,9 @@ def _warm_up(model: Gan, count: int) -> None:
     kernels (measured: up to twice the time), which no timing should hold."""
     z = model.latents(range(count))
     labels = resolve_labels(None, range(count), model.classes, model.device)
-    in_batches(model.verdict, in_batches(model.decode, z, labels), labels)
+    x = in_batches(model.decode, z, labels)
+    if model.discriminator is not None:
+        in_batches(model.verdict, x, labels)
 
 
 def _names(model: Gan, labels: torch.Tensor | None, count: int) -> tuple[str, ...]:

@@ -15,10 +15,22 @@ from PIL import Image
 
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
+from gendiff.hub import Settings
 from gendiff.images import untile
-from gendiff.weights import BUNDLED, CONFIG, Card, Model, load, pick_device, pick_dtype
+from gendiff.studio.fetched import Fetched
+from gendiff.weights import (
+    BUNDLED,
+    CONFIG,
+    Card,
+    Model,
+    load,
+    load_note,
+    pick_device,
+    pick_dtype,
+)
 
 ASSETS = BUNDLED.parent / "assets"
+WEIGHTS_MOST = 300_000_000  # in memory, of models from the Hub: 1.2 GB in float32
 
 
 @dataclass(frozen=True)
@@ -36,16 +48,29 @@ class Studio:
         folder: holds one checkpoint a subfolder.
         device: "cpu", "cuda" or None for the best.
         dtype: "float32", "bfloat16" or None for what suits the device.
+        fetched: the models that come from the Hub, None for none.
     """
 
     def __init__(
-        self, folder: Path = BUNDLED, device: str | None = None, dtype: str | None = None
+        self,
+        folder: Path = BUNDLED,
+        device: str | None = None,
+        dtype: str | None = None,
+        fetched: Fetched | None = None,
     ) -> None:
         self.folder, self.device = folder, pick_device(device)
         self.dtype = pick_dtype(self.device.type, dtype)
         self._models: dict[tuple[str, str], Model] = {}
         self._locks: dict[tuple[str, str], threading.Lock] = {}
         self._guard = threading.Lock()
+        self.fetched = fetched
+
+    @classmethod
+    def with_hub(cls, device: str | None = None, dtype: str | None = None) -> Studio:
+        """The bundled models and those of the Hub, as the environment allows."""
+        # A visitor must not see what only this machine's token may see.
+        fetched = Fetched(Settings.here(token=False))
+        return cls(device=device, dtype=dtype, fetched=fetched)
 
     @cached_property
     def _found(self) -> tuple[dict[str, Card], dict[str, str]]:
@@ -59,14 +84,16 @@ class Studio:
 
     @property
     def _cards(self) -> dict[str, Card]:
-        return self._found[0]
+        more = self.fetched.cards() if self.fetched else []
+        return {**self._found[0], **{card.name: card for card in more}}
 
     def damaged(self) -> dict[str, str]:
         """Checkpoints that cannot be offered: folder name -> what is wrong and what to do."""
         return self._found[1]
 
     def cards(self, family: str | None = None) -> list[Card]:
-        """The checkpoints, cheapest first; of one family ("gan", "diffusion") or all."""
+        """The checkpoints, cheapest first, then what came from the Hub; of one family ("gan",
+        "diffusion") or all."""
         return [card for card in self._cards.values() if family in (None, card.family)]
 
     def card(self, name: str) -> Card:
@@ -91,9 +118,28 @@ class Studio:
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
-            if key not in self._models:
-                self._models[key] = _warmed(load(self.folder / name, self.device.type, key[1]))
-            return self._models[key]
+            model = self._models.get(key) or self._load(*key)
+            with self._guard:
+                self._models.pop(key, None)
+                self._models[key] = model  # the last one is the one used last
+                self._let_go(name)
+            return model
+
+    def _load(self, name: str, dtype: str) -> Model:
+        note = self.fetched.note(name) if self.fetched else None
+        if note is None:
+            return _warmed(load(self.folder / name, self.device.type, dtype))
+        return _warmed(load_note(note, self.device.type, dtype))
+
+    def _let_go(self, used: str) -> None:
+        """Forget the models of the Hub that have not been used for longest, if there are many."""
+        theirs = [key for key in self._models if self.fetched and self.fetched.note(key[0])]
+        sizes = {key: sum(self.card(key[0]).parameters.values()) for key in theirs}
+        for key in theirs:
+            if sum(sizes.values()) <= WEIGHTS_MOST:
+                return
+            if key[0] != used:
+                del self._models[key], sizes[key]
 
     def loaded(self) -> list[Card]:
         """The cards of the models that have been asked for so far, by name."""
@@ -103,7 +149,7 @@ class Studio:
         """Load all models in the background, cheapest first: the first visitor need not wait."""
 
         def work() -> None:
-            for card in self.cards():
+            for card in self._found[0].values():
                 try:
                     self.model(card.name)
                 except (

@@ -122,8 +122,9 @@ def data_sets(studio: Studio) -> dict[str, tuple[Card, Card]]:
     """The data sets that both families have learned: name -> (GAN, diffusion), cheapest first."""
     found: dict[str, tuple[Card, Card]] = {}
     for card in studio.cards("diffusion"):
-        gan = studio.partner(card.name, "gan")
-        if gan is not None and gan.classes == card.classes:
+        gans = (gan for gan in studio.cards("gan") if gan.data == card.data)
+        gan = next((gan for gan in gans if gan.classes == card.classes), None)
+        if gan is not None:
             found.setdefault(card.data, (gan, card))
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from gendiff.studio import Studio
-from gendiff.ui import about, api, compare, denoise, forward, gan, interpolate
+from gendiff.ui import about, api, compare, denoise, forward, gan, hub, interpolate
 from gendiff.ui.parts import Page
 from gendiff.ui.theme import SCRIPT, STYLE, theme
 
@@ -36,6 +36,7 @@ def build(studio: Studio) -> gr.Blocks:
             ):
                 with page.tab(name, title):
                     module.build(studio, page)
+        hub.build(studio, demo)
         page.wire(demo, tabs)
         api.publish(studio)
     return demo

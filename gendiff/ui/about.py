@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -43,6 +44,13 @@ def _credits(studio: Studio) -> str:
         f"- **{SOURCES[name].title}**: {SOURCES[name].credit}. Licence: {SOURCES[name].licence}; "
         "the weights trained on it carry the same."
         for name in names
+        if name in SOURCES
+    ]
+    lines += [
+        f"- **{escape(card.title)}**: {escape(card.credit or card.name)}. Licence: "
+        f"{escape(card.licence)}."
+        for card in studio.cards()
+        if card.data not in SOURCES
     ]
     return "\n".join(
         [

@@ -16,7 +16,7 @@ from gendiff.ui import (
     compare_quiz,
     compare_race,
 )
-from gendiff.ui.parts import PRIVATE, Page, choice_of, heading
+from gendiff.ui.parts import PRIVATE, Page, choice_of, follows_models, heading
 
 TAB = "compare"
 VIEWS = {
@@ -46,13 +46,14 @@ def build(studio: Studio, page: Page) -> None:
             elem_id="compare-view",
         )
         data = gr.Radio(
-            [(title, name) for name, title in sets.items()],
+            _titles(studio),
             value=next(iter(sets), None),
             show_label=False,
             label="Pictures",
             container=False,
             elem_id="compare-data",
         )
+        follows_models(data, lambda: _titles(studio))
     groups, kept = {}, {}
     for name, (_, module) in VIEWS.items():
         with gr.Column(visible=name == "race") as groups[name]:
@@ -68,3 +69,7 @@ def build(studio: Studio, page: Page) -> None:
 def example(studio: Studio) -> dict[str, Any]:
     """What stands in the tab when it opens: a race that was run beforehand."""
     return compare_race.example(studio)
+
+
+def _titles(studio: Studio) -> list[tuple[str, str]]:
+    return [(title, name) for name, title in data_sets(studio).items()]

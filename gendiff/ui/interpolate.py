@@ -22,6 +22,7 @@ from gendiff.ui.parts import (
     bounded,
     choice_of,
     class_index,
+    follows_models,
     heading,
     number_in,
     status,
@@ -57,7 +58,6 @@ which picture belongs to which x<sub>T</sub> came out of that by itself.
 def build(studio: Studio, page: Page) -> None:
     """The tab's components, handlers and wiring, inside the open gr.Tab."""
     sets = walks.data_sets(studio)
-    titles = [(_title(gan.title), name) for name, (gan, _) in sets.items()]
     first = next(iter(sets), None)
 
     heading(
@@ -67,7 +67,10 @@ def build(studio: Studio, page: Page) -> None:
     )
     with gr.Row():
         with gr.Column(scale=3, elem_classes="rail"):
-            data = gr.Dropdown(titles, value=first, label="Pictures")
+            data = follows_models(
+                gr.Dropdown(_titles(studio), value=first, label="Pictures"),
+                lambda: _titles(studio),
+            )
             view = gr.Radio(
                 [("Walk", "walk"), ("Grid", "grid")], value="walk", label="View", show_label=False
             )
@@ -220,6 +223,10 @@ def _corners(view: str, text: str) -> str:
 def _new_seeds(view: str) -> str:
     """Three seeds for a walk, four for a grid."""
     return ", ".join(map(str, random.sample(range(1000), 4 if view == "grid" else 3)))
+
+
+def _titles(studio: Studio) -> list[tuple[str, str]]:
+    return [(_title(gan.title), name) for name, (gan, _) in walks.data_sets(studio).items()]
 
 
 def _title(card_title: str) -> str:

@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=gr.components.Component)
+Choices = list[tuple[str, str]]
 
 # All model work shares one queue; see Studio.share_cores for why two.
 MODEL_WORK = {"concurrency_id": "model", "concurrency_limit": 2}
@@ -63,9 +65,19 @@ def bounded(handler: F) -> F:
 
 def model_picker(studio: Studio, family: str, label: str = "Model") -> gr.Dropdown:
     """The checkpoints of a family, by title; the value is the name."""
-    cards = studio.cards(family)
-    choices = [(card.title, card.name) for card in cards]
-    return gr.Dropdown(choices, value=choices[0][1] if choices else None, label=label)
+
+    def choices() -> Choices:
+        return [(card.title, card.name) for card in studio.cards(family)]
+
+    first = choices()
+    picker = gr.Dropdown(first, value=first[0][1] if first else None, label=label)
+    return follows_models(picker, choices)
+
+
+def follows_models(component: C, choices: Callable[[], Choices]) -> C:
+    """Mark a component as one that offers models: after a download it is given new choices."""
+    component.model_choices = choices
+    return component
 
 
 def class_picker(studio: Studio, model: gr.Dropdown, label: str = "Class") -> gr.Dropdown:

@@ -38,17 +38,21 @@ def one_picture(one: Picked) -> str:
     title = f"Seed {one.seed}" + (f", {escape(one.name)}" if one.name else "")
     url = data_url(enlarge(one.picture, FACTOR))
     height, width = (FACTOR * side for side in one.picture.shape[:2])
-    words = [one.model, f"seed-{one.seed}", *one.name.split()]
-    odds = "".join(
-        f'<div class="vd-{word}"><dt>D: {word}</dt><dd>{escape(percent(p))}</dd>{_bar(p)}</div>'
-        for word, p in (("real", one.real), ("fake", 1 - one.real))
-    )
+    words = [one.model.replace("/", "-"), f"seed-{one.seed}", *one.name.split()]
+    odds = f"<p>No verdict of D. {escape(one.no_verdict)}</p>"
+    if not np.isnan(one.real):
+        odds = "".join(
+            f'<div class="vd-{word}"><dt>D: {word}</dt><dd>{escape(percent(p))}</dd>{_bar(p)}'
+            "</div>"
+            for word, p in (("real", one.real), ("fake", 1 - one.real))
+        )
+        odds = f'<dl class="vd-odds">{odds}</dl>'
     return f"""<section class="vd-one" aria-live="polite" aria-label="The picked picture">
 <img class="vd-large" src="{url}" alt="{title}, enlarged">
 <div class="vd-title"><h3>{title}</h3>
 <a class="vd-save" href="{url}" download="{escape("-".join(words), quote=True)}.png"
 title="{width} × {height} pixels">Save PNG</a></div>
-<dl class="vd-odds">{odds}</dl>
+{odds}
 {_strip(one.z)}
 </section>"""
 

@@ -1,0 +1,90 @@
+"""Models from the Hub in the application: offered, looked at, fetched; then they are models here.
+
+What one visitor fetches is there for all.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from gendiff import hub, weights
+from gendiff.cards import Card
+from gendiff.hub import catalogue
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a person should know before a download. size: bytes; here: nothing is to be fetched.
+
+    exactly: the id with the commit that was looked at.
+    """
+
+    id: str
+    exactly: str
+    title: str
+    size: int
+    licence: str
+    resolution: str
+    pace: str
+    here: bool
+
+
+class Fetched:
+    """The models that have been fetched, those of earlier sessions included."""
+
+    def __init__(self, settings: hub.Settings) -> None:
+        self.settings = settings
+        self._guard = threading.Lock()
+        self._notes = {note.facts.name: note for note in hub.notes(settings) if note.card}
+
+    @property
+    def open(self) -> bool:
+        """Whether any id can be asked for, or only those of `offers`."""
+        return self.settings.access == "open"
+
+    def cards(self) -> list[Card]:
+        """Cheapest first."""
+        with self._guard:
+            cards = [note.card for note in self._notes.values() if note.card is not None]
+        return sorted(cards, key=lambda card: card.cost)
+
+    def note(self, name: str) -> hub.Note | None:
+        with self._guard:
+            return self._notes.get(name)
+
+    def offers(self) -> list[tuple[str, str]]:
+        """(for people, id) of the models of our list that state a licence."""
+        return [
+            (f"{one.title}: {one.bytes / 1e6:.0f} MB, {one.licence}", one.id)
+            for one in catalogue.offered()
+        ]
+
+    def look(self, text: str) -> Looked:
+        """Ask the Hub about a model, or the cache; GendiffError as `gendiff.hub.look`."""
+        offer = hub.look(text, self.settings)
+        entry = catalogue.entry(offer.name)
+        return Looked(
+            id=offer.name.id,
+            exactly=str(offer.exactly),
+            title=offer.facts.title,
+            size=offer.note.size if offer.note else offer.size,
+            licence=offer.facts.licence,
+            resolution=entry.resolution if entry else "",
+            pace=entry.pace if entry else "",
+            here=offer.note is not None and offer.name.id in self._notes,
+        )
+
+    def pull(
+        self, text: str, cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[hub.Progress | Card]:
+        """Fetch a model: how far it is, and at last its card; it is then in `cards`."""
+        for step in weights.pull(text, self.settings, cancelled):
+            if isinstance(step, hub.Note):
+                with self._guard:
+                    self._notes[step.facts.name] = step
+                if step.card is not None:
+                    yield step.card
+            else:
+                yield step

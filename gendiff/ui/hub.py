@@ -1,0 +1,112 @@
+"""The box "More models": one from the Hugging Face Hub, and then it is in every tab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from gendiff.cards import Card
+from gendiff.errors import GendiffError
+from gendiff.studio import Studio
+from gendiff.studio.fetched import Fetched, Looked
+from gendiff.ui.parts import PRIVATE, bounded, status
+
+# One download at a time: two would share the line, and the cache is everybody's.
+DOWNLOAD = {"concurrency_id": "hub", "concurrency_limit": 1}
+_QUICK = {"queue": False, "show_progress": "hidden", **PRIVATE}
+_WORDS = """
+Pretrained weights, fetched once and checked, then used with no network. **Show** says what a
+model is; **Download** fetches it for everybody who uses this server. Formats: diffusers'
+UNet2DModel, two published kinds of GAN, this program's own. No code from a repository is run.
+"""
+
+
+def build(studio: Studio, demo: gr.Blocks) -> None:
+    """The box, under all tabs; nothing where models from the Hub are switched off."""
+    fetched = studio.fetched
+    if fetched is None:
+        return
+    pickers = [block for block in demo.blocks.values() if hasattr(block, "model_choices")]
+    demo.load(lambda: _choices(pickers), None, pickers, **_QUICK)  # others may have fetched some
+    if fetched.settings.access == "closed":
+        return
+    with gr.Accordion("More models, from the Hugging Face Hub", open=False, elem_id="hub"):
+        gr.Markdown(_WORDS, elem_classes="note")
+        with gr.Row():
+            wish = gr.Dropdown(
+                fetched.offers(),
+                value=fetched.offers()[0][1],
+                label="Model: from the list, or any OWNER/NAME[@REVISION]"
+                if fetched.open
+                else "Model",
+                allow_custom_value=fetched.open,
+                elem_id="hub-id",
+                scale=4,
+            )
+            show = gr.Button("Show", min_width=90, elem_id="hub-show")
+            go = gr.Button("Download", variant="primary", min_width=110, elem_id="hub-run")
+            cancel = gr.Button("Cancel", min_width=90, elem_id="hub-cancel")
+        about = gr.HTML(elem_id="hub-about")
+        line = status()
+    _wire(fetched, pickers, wish, (show, go, cancel), (about, line))
+
+
+def _wire(
+    fetched: Fetched,
+    pickers: list[Any],
+    wish: gr.Dropdown,
+    buttons: tuple[gr.Button, gr.Button, gr.Button],
+    shown: tuple[gr.HTML, gr.Textbox],
+) -> None:
+    show, go, cancel = buttons
+    about, line = shown
+
+    @bounded
+    def look(text: str | None) -> tuple[str, str]:
+        return facts(fetched.look(text or "")), "Ready."
+
+    @bounded
+    def pull(text: str | None) -> Iterator[list[Any]]:
+        stay = [gr.skip()] * len(pickers)
+        try:
+            yield ["Asking the Hub \N{HORIZONTAL ELLIPSIS}", gr.skip(), *stay]
+            looked = fetched.look(text or "")
+            yield ["Starting \N{HORIZONTAL ELLIPSIS}", facts(looked), *stay]
+            for step in fetched.pull(looked.exactly):
+                if isinstance(step, Card):
+                    said = f"{step.title} is here: choose it as the model in the tabs above."
+                    yield [said, facts(fetched.look(looked.exactly)), *_choices(pickers)]
+                else:
+                    said = f"{step.done / 1e6:.1f} of {step.total / 1e6:.1f} MB"
+                    yield [said, gr.skip(), *stay]
+        except GendiffError:
+            yield ["Not downloaded.", gr.skip(), *stay]
+            raise
+
+    options = {"show_progress": "minimal", "show_progress_on": line, **PRIVATE}
+    show.click(look, wish, [about, line], **options, **DOWNLOAD)
+    event = go.click(pull, wish, [line, about, *pickers], **options, **DOWNLOAD)
+    cancel.click(
+        lambda: "Cancelled; nothing of it is used.", None, line, cancels=[event], **_QUICK
+    )
+
+
+def facts(looked: Looked) -> str:
+    """What a person should know before a download; names and licences are others' words."""
+    parts = [
+        f"{looked.size / 1e6:.1f} MB",
+        f"licence: {looked.licence}",
+        looked.resolution,
+        looked.pace,
+        "it is here already" if looked.here else "",
+    ]
+    said = "; ".join(escape(part) for part in parts if part)
+    return f"<p><b>{escape(looked.title)}</b> ({escape(looked.id)}): {said}.</p>"
+
+
+def _choices(pickers: list[Any]) -> list[Any]:
+    """No values: a link's own may be on its way."""
+    return [gr.update(choices=picker.model_choices()) for picker in pickers]

@@ -1,0 +1,157 @@
+"""Models from the Hub in the application: fetched once, then in every tab like any other."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+from hub_fixtures import ID, unet_files
+
+from gendiff.cards import Card
+from gendiff.errors import GendiffError
+from gendiff.hub import catalogue
+from gendiff.images import from_uint8
+from gendiff.nets.simple_cnn import SimpleConfig, SimpleDiscriminator, SimpleGenerator
+from gendiff.studio import Studio, adversarial, denoising, models, noising, service, walk
+from gendiff.studio.fetched import Fetched
+from gendiff.ui import build, hub, verdict
+
+GAN = "someone/gans/wgan_cifar10"
+
+
+@pytest.fixture
+def studio(saved, settings):
+    return Studio(saved, "cpu", "float32", Fetched(settings))
+
+
+def gan_file(condition="none"):
+    classes = 0 if condition == "none" else 10
+    torch.manual_seed(0)
+    data = io.BytesIO()
+    generator = SimpleGenerator(SimpleConfig(100, (8, 6, 4), 3, classes, condition))
+    planes = classes if condition == "one_hot" else 0
+    discriminator = SimpleDiscriminator(3, (4, 6, 8), planes)
+    saved = {"G": generator.state_dict(), "D": discriminator.state_dict()}
+    torch.save(saved, data)
+    return data.getvalue()
+
+
+def test_a_fetched_model_is_in_the_studio_and_after_a_restart_still(studio, repo, settings):
+    assert ID not in [card.name for card in studio.cards()]
+    looked = studio.fetched.look(ID)
+    assert not looked.here and looked.licence == "apache-2.0" and repo in looked.exactly
+    *_, card = studio.fetched.pull(ID)
+    assert isinstance(card, Card) and card == studio.card(ID)
+    assert studio.cards()[-1].name == ID  # the bundled ones, and the default, stay first
+    again = Studio(studio.folder, "cpu", "float32", Fetched(settings))
+    assert again.card(ID) == card and again.fetched.look(ID).here
+    assert np.array_equal(sampled(studio), sampled(again))
+
+
+def sampled(studio):
+    return service.sample(studio.model(ID), "0-1", None, "ddim", 3, 1.0, None).pictures
+
+
+def test_a_foreign_diffusion_model_works_in_the_tabs(studio, repo):
+    list(studio.fetched.pull(ID))
+    for sampler in ("ddim", "ddpm", "renoise", "dpmpp_2m", "heun"):
+        job = denoising.prepare(studio, denoising.Settings(ID, (1, 2), None, sampler, 4))
+        moments = list(job.moments())
+        assert moments[-1].pictures[3].shape == (2, 8, 8, 3) and job.captions()[0] == "seed 1"
+        for moment in moments[1:]:
+            total = sum(term.weight * term.value for term in moment.terms)
+            assert total == pytest.approx(moment.pixel, abs=1e-3)
+    with pytest.raises(GendiffError, match="knows no classes"):
+        denoising.prepare(studio, denoising.Settings(ID, (1,), None, "ddim", 4, guidance=3.0))
+    x0 = from_uint8(np.zeros((1, 8, 8, 3), np.uint8))
+    levels = noising.make_schedule("cosine", 20, [0.008])
+    assert len(noising.forward(studio.model(ID), x0, levels, 0)) == 21
+
+
+def test_a_conditional_model_without_no_label_says_so(studio, server, tmp_path):
+    server.add(ID, unet_files(tmp_path, num_class_embeds=5))
+    list(studio.fetched.pull(ID))
+    model = studio.model(ID)
+    assert model.classes == 5 and model.card.classes == tuple("01234")
+    assert model.sample([1], steps=2, labels=4).shape == (1, 3, 8, 8)
+    with pytest.raises(GendiffError, match="guidance must stay 1"):
+        model.sample([1], steps=2, guidance=2.0)
+    with pytest.raises(GendiffError, match="cannot guess without one"):
+        model.guess(torch.zeros(1, 3, 8, 8), 3)
+
+
+def test_a_foreign_gan_works_in_its_tab(studio, server):
+    server.add("someone/gans", {"wgan_cifar10/ckpt/best/model.pt": gan_file()})
+    list(studio.fetched.pull(GAN))
+    sheet = adversarial.draw(studio, adversarial.Ask(GAN, (1, 2)))
+    assert sheet.pictures.shape == (2, 32, 32, 3) and np.isnan(sheet.real).all()
+    html = verdict.one_picture(sheet.picked(0))
+    assert "No verdict of D. Its discriminator gives scores" in html and "D: real" not in html
+    assert "someone-gans-wgan_cifar10-seed-1.png" in html
+    with pytest.raises(GendiffError, match="gives no verdict"):
+        adversarial.mix(studio, adversarial.Ask(GAN, (1, 2)))
+
+
+def test_a_foreign_gan_with_a_discriminator_judges(studio, server):
+    name = "someone/gans/cgan_cifar10"
+    server.add("someone/gans", {"cgan_cifar10/ckpt/best/model.pt": gan_file("one_hot")})
+    list(studio.fetched.pull(name))
+    sheet = adversarial.draw(studio, adversarial.Ask(name, (1, 2), 3))
+    assert sheet.names == ("3", "3") and ((sheet.real > 0) & (sheet.real < 1)).all()
+    with pytest.raises(GendiffError, match="no bundled real pictures"):
+        adversarial.mix(studio, adversarial.Ask(name, (1, 2)))
+
+
+def test_a_pair_that_learned_the_same_walks(studio, server, tmp_path, monkeypatch):
+    shas = server.add("someone/gans", {"wgan_cifar10/ckpt/best/model.pt": gan_file()})
+    sha = server.add(ID, unet_files(tmp_path))
+    about = ("r", (), 1, {}, "MIT", "me", "quick", None)
+    pair = (
+        catalogue.Entry(ID, sha, "diffusion", "Ten, DDPM", "ten", *about),
+        catalogue.Entry(GAN, shas, "gan", "Ten, GAN", "ten", *about),
+    )
+    monkeypatch.setattr(catalogue, "entries", lambda: pair)
+    for entry in pair:
+        list(studio.fetched.pull(entry.id))
+    assert "ten" in walk.data_sets(studio)
+    way = walk.walk(studio, "ten", "1, 2", frames=2, steps=2)
+    assert walk.gan_pictures(way.pair).pictures.shape == (2, 32, 32, 3)
+    *_, last = walk.diffusion_pictures(way.pair)
+    assert last.pictures.shape[1:] == (8, 8, 3)
+
+
+def test_only_some_of_them_stay_in_memory(studio, server, tmp_path, monkeypatch):
+    for index in range(3):
+        server.add(f"{ID}-{index}", unet_files(tmp_path, seed=index))
+        list(studio.fetched.pull(f"{ID}-{index}"))
+    size = sum(studio.card(f"{ID}-0").parameters.values())
+    monkeypatch.setattr(models, "WEIGHTS_MOST", 2 * size)
+    bundled = studio.model("tiny-gan")
+    first = studio.model(f"{ID}-0")
+    for index in (1, 0, 2):
+        studio.model(f"{ID}-{index}")
+    assert studio.model(f"{ID}-0") is first and studio.model("tiny-gan") is bundled
+    assert f"{ID}-1" not in [name for name, _ in studio._models]
+
+
+def test_the_box_is_there_unless_it_is_closed(studio, settings):
+    def ids(demo):
+        return {getattr(block, "elem_id", None) for block in demo.blocks.values()}
+
+    assert {"hub-id", "hub-run", "hub-cancel"} <= ids(build(studio))
+    studio.fetched.settings = replace(settings, access="closed")
+    with gr.Blocks() as demo:
+        hub.build(studio, demo)
+    assert "hub-run" not in ids(demo)
+
+
+def test_what_others_wrote_is_escaped(studio):
+    from gendiff.studio.fetched import Looked
+
+    bad = Looked("a/b", "a/b@c", "<script>x</script>", 10**6, "<b>", "", "", False)
+    assert "<script>" not in hub.facts(bad) and "&lt;b&gt;" in hub.facts(bad)
+    assert "1.0 MB" in hub.facts(bad)
