@@ -14,12 +14,13 @@ from typing import NoReturn
 
 import torch
 
-from gendiff import __version__, commands, compare, exchange, films
+from gendiff import __version__, commands, compare, evaluate, exchange, films
 from gendiff.errors import GendiffError
 from gendiff.images import FORMATS
 from gendiff.latent import PATHS
 from gendiff.recipes import RECIPES
 from gendiff.sample import SAMPLERS, SPACINGS
+from gendiff.teach import LESSONS
 
 FILMS = " or ".join(f".{form}" for form in FORMATS)
 
@@ -86,6 +87,10 @@ def parser() -> argparse.ArgumentParser:
 
     _train(sub.add_parser("train", help="train a checkpoint, or go on with it"))
     _compare(sub.add_parser("compare", help="race contestants on the same data set"))
+    evaluate.options(sub.add_parser("evaluate", help="score checkpoints: FID, KID, coverage"))
+    cards = sub.add_parser("cards", help="write the README.md of every checkpoint anew")
+    cards.add_argument("folder", nargs="?", type=Path, help="of checkpoints; default: bundled")
+    cards.set_defaults(command=commands.cards)
     _bench(sub.add_parser("bench", help="measure checkpoints on this machine"))
 
     _exchange(sub)
@@ -104,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("name", metavar="NAME", help=", ".join(RECIPES))
+    train.add_argument("name", metavar="NAME", help=", ".join((*RECIPES, *LESSONS)))
     train.add_argument("--images", type=int, help="to see in all; default: the recipe's")
     train.add_argument("--minutes", type=float, default=math.inf, help="for this session")
     train.add_argument("--batch", type=int, help="images a step; default: the recipe's")

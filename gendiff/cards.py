@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: its config.json, and its README.md for people and the Hub."""
+"""What a checkpoint says of itself: its config.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from gendiff.errors import GendiffError
 
 CONFIG = "config.json"
-_LICENCES = {"MIT": "mit", "CC BY 4.0": "cc-by-4.0"}  # as the Hub spells them
+FEATURES = "features"  # the family of networks that read pictures and make none
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Card:
     Attributes:
         name: DATA-FAMILY, also the folder's name.
         title: for people.
-        family: "gan" or "diffusion".
+        family: "gan", "diffusion", or "features": a network that reads pictures and makes none.
         data: the name of the data set, see `gendiff.data.SOURCES`.
         shape: (C, H, W) of its pictures.
         classes: the names of its classes, in order; empty for an unconditional model.
@@ -110,46 +110,3 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
 
 def _is_size(value: object) -> bool:
     return isinstance(value, int) and value > 0
-
-
-def text(card: Card) -> str:
-    """The card in Markdown, with the Hub's YAML header; only what the card knows is said."""
-    networks = ", ".join(f"{name} {count:,}" for name, count in card.parameters.items())
-    training = [
-        f"- {key.replace('_', ' ').capitalize()}: {value:,}"
-        if isinstance(value, int)
-        else f"- {key.replace('_', ' ').capitalize()}: {value}"
-        for key, value in card.training.items()
-    ]
-    facts = [
-        f"- Pictures: {' x '.join(map(str, card.shape))} (channels, height, width)",
-        f"- Classes: {', '.join(card.classes) or 'none'}",
-        f"- Weights: {networks or 'not counted'}; stored in float16",
-    ]
-    if card.schedule:
-        facts.append(f"- Schedule: {dict(card.schedule)}; the network predicts {card.target}")
-    return "\n".join(
-        [
-            "---",
-            f"license: {_LICENCES.get(card.licence, 'other')}",
-            "library_name: gendiff",
-            f"tags: [{card.family}, image-generation]",
-            "---",
-            "",
-            f"# {card.title}",
-            "",
-            f'`gendiff.load("{card.name}")` loads it.',
-            "",
-            *facts,
-            "",
-            "## Data and licence",
-            "",
-            f"{card.credit.rstrip('.') or 'No credit is recorded'}. Licence: {card.licence}; "
-            "these weights carry the same.",
-            "",
-            "## Training",
-            "",
-            *(training or ["Not recorded."]),
-            "",
-        ]
-    )

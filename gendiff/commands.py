@@ -6,19 +6,22 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from gendiff import bench, exchange, fit, machine, recipes, weights
+from gendiff import bench, exchange, fit, learning, machine, readme, recipes, weights
+from gendiff.cards import Card
 from gendiff.data import open_data
 from gendiff.errors import GendiffError, whole
 from gendiff.films import make_folder
+from gendiff.images import encode, enlarge
 from gendiff.recipes import Recipe
 from gendiff.report import Report, table
+from gendiff.teach import LESSONS, Teaching
 from gendiff.team import Team, joined
 from gendiff.train import Progress, Run
 
@@ -62,6 +65,8 @@ def models(arguments: argparse.Namespace) -> int | None:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a recipe's checkpoint, or go on with it; under torchrun, with all its processes."""
+    if arguments.name in LESSONS:
+        return _teach(arguments)
     recipe, command = _recipe(arguments)
     _threads(arguments.threads)
     with joined(weights.pick_device(arguments.device)) as (team, device):
@@ -104,13 +109,50 @@ def _train(
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     if arguments.install and team.leads:
-        fit.export(run, weights.BUNDLED / recipe.name, facts)
+        _install(run, weights.BUNDLED / recipe.name, facts)
         say(f"installed as {weights.BUNDLED.name}/{recipe.name}")
     return 0
 
 
 def _silent(*_: object) -> None:
     """What a process that does not lead says."""
+
+
+def _install(run: Run, folder: Path, facts: Mapping[str, str]) -> None:
+    """The checkpoint, how it learned, a sheet of what it does, and all cards anew."""
+    fit.export(run, folder, facts)
+    card = Card.read(folder)
+    learned = learning.of_run(run.folder, card, run.images, run.history)
+    if learned is not None:
+        learned.write(folder)
+    (folder / readme.SHEET).write_bytes(encode([enlarge(run.sheet(), 2)], "png"))
+    readme.refresh_all(folder.parent)
+
+
+def _teach(arguments: argparse.Namespace) -> int:
+    """Train a network that reads pictures: minutes, in one session."""
+    lesson, command = LESSONS[arguments.name], f"python -m gendiff train {arguments.name}"
+    if arguments.images is not None:
+        images = whole("--images", arguments.images, 1, 10**9)
+        lesson, command = replace(lesson, images=images), f"{command} --images {images}"
+    _threads(arguments.threads)
+    device = weights.pick_device(arguments.device)
+    facts = {"command": command, "machine": machine.describe(device)}
+    session = Teaching(lesson, device)
+    with tqdm(desc=lesson.name, total=lesson.images, unit=" images", mininterval=0.5) as bar:
+        for step in session.go():
+            bar.set_postfix_str(f"loss {step.loss:.3f}", refresh=False)
+            bar.update(lesson.batch)
+    folder = arguments.folder or Path("runs") / lesson.name
+    folder = weights.BUNDLED / lesson.name if arguments.install else folder / fit.CHECKPOINT
+    card = session.finish(folder, **facts)
+    print(f"checkpoint: {folder}; accuracy {card.training['accuracy']}")
+    return 0
+
+
+def cards(arguments: argparse.Namespace) -> None:
+    """Write the README.md of every checkpoint anew, and the numbers in the project's."""
+    readme.refresh_all(arguments.folder or weights.BUNDLED)
 
 
 def _recipe(arguments: argparse.Namespace) -> tuple[Recipe, str]:

@@ -5,6 +5,7 @@ A run's folder holds
     state.pt               to go on from        (gendiff.train.Run)
     checkpoint/            to use               (gendiff.load)
     milestones/IMAGES.png  what the same 16 seeds gave after so many images
+    milestones/IMAGES/     the checkpoint of that time, to measure how the run learned
     sheet.png              what they give now
 """
 
@@ -57,6 +58,7 @@ def fit(
         milestone = run.reached()
         if milestone and run.team.leads:
             _write(run.sheet(), run.folder / MILESTONES / f"{milestone:07d}.png")
+            export(run, run.folder / MILESTONES / f"{milestone:07d}", facts)
         passed = time.monotonic() - start
         last = progress.images >= images or passed >= 60 * minutes or stopped()
         last = run.team.agree(last)

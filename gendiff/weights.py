@@ -21,17 +21,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gendiff import hub, schedule
-from gendiff.cards import CONFIG, Card, text
+from gendiff.cards import CONFIG, FEATURES, Card
 from gendiff.denoise import Denoiser
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
 from gendiff.gan import Gan
 from gendiff.hub import formats
 from gendiff.nets.dcgan import DcganConfig, Discriminator, Generator
+from gendiff.nets.reader import Reader, ReaderConfig
 from gendiff.nets.unet import SpaceToDepth, UNet, UNetConfig
+from gendiff.readme import README, text
 
 BUNDLED = Path(__file__).resolve().parent.parent / "checkpoints"
-WEIGHTS, README = "model.safetensors", "README.md"
+WEIGHTS = "model.safetensors"
 Model = Gan | Diffusion
 
 
@@ -42,12 +44,13 @@ def build(card: Card) -> dict[str, nn.Module]:
         GendiffError: an unknown family, or a configuration that is not understood or does not make
             pictures of the card's shape and classes.
     """
-    if card.family not in ("gan", "diffusion"):
+    makers = {"gan": _gan, "diffusion": _unet, FEATURES: _reader}
+    if card.family not in makers:
         raise GendiffError(
             f"{card.name}: there is no family {card.family!r}; it must be gan or diffusion."
         )
     try:
-        nets, fits = _gan(card) if card.family == "gan" else _unet(card)
+        nets, fits = makers[card.family](card)
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:  # as torch likes it
         raise GendiffError(
             f"{card.name}: the network's configuration is not understood ({error})."
@@ -75,6 +78,11 @@ def _unet(card: Card) -> tuple[dict[str, nn.Module], bool]:
     return {"net": UNet(config)}, fits
 
 
+def _reader(card: Card) -> tuple[dict[str, nn.Module], bool]:
+    config = ReaderConfig(**card.net)
+    return {"net": Reader(config)}, (config.channels, config.size, config.size) == card.shape
+
+
 def assemble(card: Card, nets: Mapping[str, nn.Module]) -> Model:
     """Networks -> the model that people use."""
     if card.family == "gan":
@@ -86,9 +94,9 @@ def assemble(card: Card, nets: Mapping[str, nn.Module]) -> Model:
 
 
 def models(folder: Path = BUNDLED) -> list[Card]:
-    """The bundled checkpoints, cheapest first."""
+    """The bundled checkpoints that make pictures, cheapest first."""
     cards = [Card.read(path.parent) for path in sorted(folder.glob(f"*/{CONFIG}"))]
-    return sorted(cards, key=lambda card: card.cost)
+    return sorted((card for card in cards if card.family != FEATURES), key=lambda card: card.cost)
 
 
 def load(
@@ -174,7 +182,25 @@ def _note(where: str | os.PathLike[str]) -> hub.Note | None:
 def _own_model(
     folder: Path, card: Card, target: torch.device, precision: torch.dtype
 ) -> Gan | Diffusion:
-    """A checkpoint in the format of `save`."""
+    """A checkpoint in the format of `save` that makes pictures."""
+    if card.family == FEATURES:
+        raise GendiffError(f"{card.name} reads pictures and makes none; load another checkpoint.")
+    return assemble(card, _own_nets(folder, card, target, precision))
+
+
+def load_nets(
+    where: str | os.PathLike[str], device: str | None = None, dtype: str | None = None
+) -> tuple[Card, dict[str, nn.Module]]:
+    """The card and the networks of a checkpoint on this machine, in the format of `save`."""
+    target, precision = pick_device(device), pick_dtype(device, dtype)
+    folder = find(where)
+    card = Card.read(folder)
+    return card, _own_nets(folder, card, target, precision)
+
+
+def _own_nets(
+    folder: Path, card: Card, target: torch.device, precision: torch.dtype
+) -> dict[str, nn.Module]:
     tensors = _read(folder / WEIGHTS, card)
     nets = build(card)
     _check(nets, tensors, card.name)
@@ -182,7 +208,7 @@ def _own_model(
         net.load_state_dict(_own(tensors, part))
         net.requires_grad_(False).eval()
         net.to(target, precision, memory_format=torch.channels_last)
-    return assemble(card, nets)
+    return nets
 
 
 def save(nets: Mapping[str, Mapping[str, Tensor]], card: Card, folder: Path) -> Card:

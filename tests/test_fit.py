@@ -70,10 +70,13 @@ def test_a_run_leaves_all_that_it_should(tmp_path, monkeypatch, recipe):
         "sheet.png",
         "milestones/0000005.png",
         "milestones/0000016.png",
-        "checkpoint/README.md",
-        "checkpoint/config.json",
-        "checkpoint/model.safetensors",
+        *(
+            f"{folder}/{name}"
+            for folder in ("checkpoint", "milestones/0000005", "milestones/0000016")
+            for name in ("README.md", "config.json", "model.safetensors")
+        ),
     }
+    assert gendiff.load(tmp_path / "milestones" / "0000016").card.training["images"] == 16
     assert gendiff.load(tmp_path / "checkpoint", "cpu").card.training == {
         **facts,
         "images": 24,

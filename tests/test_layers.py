@@ -17,6 +17,7 @@ ROWS = [  # from the bottom; a name stands for a module or for all modules of a 
     {"schedule", "noise", "latent", "images", "clock", "batches", "cards", "team"},
     {"sources"},
     {"cats", "mixtures"},
+    {"readme", "learning"},
     {"nets", "data", "recipes"},
     {"denoise"},
     {"gan", "flow", "sample"},
@@ -25,11 +26,11 @@ ROWS = [  # from the bottom; a name stands for a module or for all modules of a 
     {"weights"},
     {""},  # gendiff itself: the public names
     {"learners"},
-    {"train", "readers", "metrics", "publish", "machine"},
-    {"fit", "bench", "teach"},
-    {"report"},
+    {"train", "readers", "publish", "machine"},
+    {"fit", "bench", "teach", "metrics"},
+    {"report", "evaluation"},
     {"studio"},
-    {"ui", "films", "exchange"},
+    {"ui", "films", "exchange", "evaluate"},
     {"commands", "compare"},
     {"__main__"},
 ]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gendiff.cards import FEATURES
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
 from gendiff.hub import Settings
@@ -80,6 +81,7 @@ class Studio:
                 cards.append(Card.read(path.parent))
             except GendiffError as error:  # the other models are there all the same
                 damaged[path.parent.name] = str(error)
+        cards = [card for card in cards if card.family != FEATURES]
         return {card.name: card for card in sorted(cards, key=lambda card: card.cost)}, damaged
 
     @property

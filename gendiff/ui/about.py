@@ -7,8 +7,11 @@ from pathlib import Path
 
 import gradio as gr
 
+from gendiff import readme
+from gendiff.errors import GendiffError
 from gendiff.sources import SOURCES
 from gendiff.studio import Studio
+from gendiff.ui import learning
 from gendiff.ui.parts import Page
 
 _TEXT = Path(__file__).with_name("about.md")
@@ -20,6 +23,8 @@ def build(studio: Studio, page: Page) -> None:
     gr.Markdown(
         "## What is here\n" + _models(studio) + "\n" + _credits(studio), elem_classes="prose"
     )
+    gr.Markdown("## How good they are\n" + _numbers(studio), elem_classes="prose")
+    learning.build(studio)
 
 
 def _models(studio: Studio) -> str:
@@ -36,6 +41,13 @@ def _models(studio: Studio) -> str:
         rows.append(f"| {card.title} | {family} | {weights} | {seen} | {took} |")
     broken = [f"\n**{name}** is left out: {why}" for name, why in studio.damaged().items()]
     return "\n".join(rows + broken)
+
+
+def _numbers(studio: Studio) -> str:
+    try:
+        return readme.summary(readme.cards(studio.folder))
+    except GendiffError as error:  # a damaged file beside one checkpoint; the page is there
+        return str(error)
 
 
 def _credits(studio: Studio) -> str:
