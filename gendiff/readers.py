@@ -30,6 +30,10 @@ from gendiff.weights import BUNDLED, load_nets
 CONFIDENCE = 0.7
 DISTANCE = 0.15
 WINDOW = 8  # pixels; every half window
+CRITERION = (
+    f"every part is read with a probability of at least {CONFIDENCE}, and no {WINDOW} x {WINDOW} "
+    f"pixels are further than {DISTANCE} (RMS in [-1, 1]) from the painting of what was read"
+)
 BATCH = 256
 ATTRIBUTES = (*PARTS, "background")
 

@@ -24,7 +24,7 @@ from gendiff.cards import FEATURES, Card
 from gendiff.data import BACKGROUNDS, PARTS, SOURCES, DataSet, cat_picture, open_data
 from gendiff.errors import GendiffError
 from gendiff.nets.reader import Reader, ReaderConfig
-from gendiff.readers import BATCH, broken, hides_mouth, read, seen
+from gendiff.readers import BATCH, CRITERION, broken, hides_mouth, read, seen
 from gendiff.weights import save
 
 MIXED = 0.3  # share of the cats in training that are a mixture of two
@@ -224,6 +224,7 @@ def examine(net: Reader, data: DataSet) -> dict[str, Any]:
             passed.setdefault(name, []).append(read(net, pictures).valid)
     return {
         "accuracy": {name: _share(values) for name, values in right.items()},
+        **({"valid_cat": CRITERION} if passed else {}),
         **({"passes_as_valid": {n: _share(v) for n, v in passed.items()}} if passed else {}),
     }
 
