@@ -65,7 +65,7 @@ def page(browser) -> Iterator[Callable]:
 
     def open_page(url: str, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
-        context.set_default_timeout(60_000)  # a busy machine is no error
+        context.set_default_timeout(120_000)  # a busy machine is no error
         contexts.append(context)
         opened = context.new_page()
         opened.on("console", on_console)

@@ -46,7 +46,10 @@ def wait_for_pictures(tab, name):
     tab.wait_for_function(
         """(name) => {
           const root = document.querySelector(`#${name}-player [data-state]`);
-          return root && Number(root.dataset.got) > 0 && root.dataset.got === root.dataset.n;
+          if (!root || !Number(root.dataset.got)) return false;
+          // Of a run that is sent in part, its keys are all that comes by itself.
+          const { got, n, state } = root.dataset;
+          return got === n || ["playing", "paused", "done"].includes(state);
         }""",
         arg=name,
         timeout=90_000,
@@ -68,6 +71,28 @@ def test_every_tab_shows_something_at_once(page, app, size):
     tab.get_by_text("Two families, the same pictures").wait_for()
     assert "David Revoy" in tab.locator("#tab-about, [role=tabpanel]:visible").last.inner_text()
     tab.screenshot(path=SHOTS / f"{size}-about.png", full_page=True)
+
+
+@pytest.mark.parametrize("name", TABS)
+def test_a_projector_shows_pictures_transport_and_numbers_without_scrolling(page, app, name):
+    tab = page(app + f"?tab={name}", **SIZES["projector"])
+    wait_for_pictures(tab, name)
+    parts = [".gd-stage"] if name == "gan" else [".gd-stage", ".gd-play", ".gd-seek", ".gd-facts"]
+    for part in parts:
+        box = tab.locator(f"#{name}-player {part}").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 720, part
+    canvas = tab.locator(f"#{name}-player canvas").first.bounding_box()
+    assert canvas["height"] >= 190  # big enough to be seen from the last row
+
+
+@pytest.mark.parametrize("name", TABS)
+def test_on_a_phone_the_picture_comes_before_the_settings(page, app, name):
+    tab = page(app + f"?tab={name}", **SIZES["phone"])
+    wait_for_pictures(tab, name)
+    picture = tab.locator(f"#{name}-player canvas").first.bounding_box()
+    button = tab.locator(f"#{name}-run").bounding_box()
+    assert picture["y"] < 500 and picture["y"] + picture["height"] < 844
+    assert button["y"] > picture["y"] + picture["height"]
 
 
 def test_the_address_follows_the_tab_and_brings_it_back(page, app):
