@@ -224,3 +224,25 @@ def test_without_models_the_tab_still_stands(tmp_path):
     page = Page()
     with gr.Blocks(), gr.Tabs(), page.tab("compare", "Compare"):
         compare.build(Studio(tmp_path, "cpu", "float32"), page)
+
+
+def test_a_view_follows_the_pictures_when_it_is_open(studio):
+    """Others keep what they show until they are opened, and what a person made stays."""
+    page = Page()
+    with gr.Blocks() as demo, gr.Tabs(), page.tab("compare", "Compare"):
+        compare.build(Studio(device="cpu"), page)
+    (event,) = (fn for fn in demo.fns.values() if fn.fn and fn.fn.__name__ == "show")
+    values = [getattr(part, "value", None) for part in event.inputs[3:]]
+    places = {getattr(part, "elem_id", None): k for k, part in enumerate(event.outputs)}
+    board = places["compare-diversity"]
+    shown = {name: "fashion" for name in compare.VIEWS}
+    told = event.fn("diversity", "cats", shown, *values)
+    assert "ginger" in told[board] and len(told) == len(event.outputs)
+    assert told[0] == {**shown, "diversity": "cats"}
+    assert [one["visible"] for one in told[1 : 1 + len(compare.VIEWS)]] == [
+        name == "diversity" for name in compare.VIEWS
+    ]
+    again = event.fn("diversity", "cats", told[0], *values)
+    assert again[board] == gr.skip()  # it shows these pictures already
+    quiz = event.fn("quiz", "cats", told[0], *values)
+    assert json.loads(quiz[places["compare-quiz"]]) == {"data": "cats", "seed": 1}

@@ -54,15 +54,37 @@ def build(studio: Studio, page: Page) -> None:
             elem_id="compare-data",
         )
         follows_models(data, lambda: _titles(studio))
-    groups, kept = {}, {}
+    groups, views = {}, {}
     for name, (_, module) in VIEWS.items():
         with gr.Column(visible=name == "race") as groups[name]:
-            kept |= module.build(studio, page, view, data)
+            views[name] = module.build(studio, page, view, data)
+    shown = gr.State(dict.fromkeys(VIEWS, data.value))  # the data set that each view shows
 
-    def show(chosen: str) -> list[Any]:
-        return [gr.update(visible=name == chosen) for name in groups]
+    def show(chosen: str, of: str, shown: dict[str, str], *values: Any) -> list[Any]:
+        """The chosen view alone; it follows the data set when it is open, the others later."""
+        updates, rest = [], list(values)
+        for name, one in views.items():
+            own = [rest.pop(0) for _ in one.inputs]
+            stands = name != chosen or shown.get(name) == of
+            updates += [gr.skip()] * len(one.outputs) if stands else one.follow(of, *own)
+        visible = [gr.update(visible=name == chosen) for name in groups]
+        return [{**shown, chosen: of}, *visible, *updates]
 
-    view.change(show, view, list(groups.values()), queue=False, show_progress="hidden", **PRIVATE)
+    gr.on(
+        [view.change, data.change],
+        show,
+        [view, data, shown, *(part for one in views.values() for part in one.inputs)],
+        [
+            shown,
+            *groups.values(),
+            *(part for one in views.values() for part in one.outputs),
+        ],
+        queue=False,
+        show_progress="hidden",
+        trigger_mode="always_last",
+        **PRIVATE,
+    )
+    kept = {name: entry for one in views.values() for name, entry in one.settings.items()}
     page.keep(TAB, view=(view, choice_of(*VIEWS)), data=(data, choice_of(*sets)), **kept)
 
 

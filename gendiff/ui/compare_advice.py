@@ -8,12 +8,13 @@ import gradio as gr
 
 from gendiff.studio import Studio
 from gendiff.studio.advice import QUESTIONS, Advice, advise
-from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, Setting, bounded, choice_of
+from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, bounded, choice_of
+from gendiff.ui.views import View
 
 NAMES = {"gan": "a GAN", "diffusion": "a diffusion model", "flow": "a normalizing flow"}
 
 
-def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[str, Setting]:
+def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     """Components and wiring; what of it belongs in the address."""
     with gr.Row():
         with gr.Column(scale=5):
@@ -36,7 +37,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
         return page_of(advise(studio, chosen, given))
 
     gr.on(
-        [data.change, *(part.change for part in asked.values())],
+        [part.change for part in asked.values()],
         recommend,
         [data, *asked.values()],
         told,
@@ -45,7 +46,15 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
         **MODEL_WORK,
         **PRIVATE,
     )
-    return {name: (part, choice_of(*QUESTIONS[name][1])) for name, part in asked.items()}
+    settings = {name: (part, choice_of(*QUESTIONS[name][1])) for name, part in asked.items()}
+    return View(settings, [told], list(asked.values()), _again)
+
+
+def _again(data: str, *answers: str | None) -> list[str]:
+    """Other pictures: what stands there was said of the ones before."""
+    if not all(answers):
+        return [_waiting(sum(map(bool, answers)))]
+    return ['<section class="cp-card"><p>Other pictures: choose an answer again.</p></section>']
 
 
 def _waiting(answered: int) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 from gendiff.studio import Studio, budget, quality
 from gendiff.studio.budget import Delivered, Spend
 from gendiff.studio.timeline import blank
-from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, Setting, bounded, choice_of, status
+from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, bounded, choice_of, status
 from gendiff.ui.player import Frame, Message, Pane, Player, Run, stopped
 from gendiff.ui.standings import number
+from gendiff.ui.views import View
 
 CHOICES = [("50 ms", "0.05"), ("1 second", "1"), ("10 seconds", "10")]
 WHY = f"""
@@ -28,7 +29,7 @@ than the budget, it is made all the same, and said.
 """
 
 
-def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[str, Setting]:
+def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     """Components and wiring; what of it belongs in the address."""
     with gr.Row():
         with gr.Column(scale=3, elem_classes="rail"):
@@ -80,7 +81,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
         queue=False,
         **PRIVATE,
     )
-    return {"budget": (seconds, choice_of(*(value for _, value in CHOICES)))}
+    return View({"budget": (seconds, choice_of(*(value for _, value in CHOICES)))})
 
 
 def _message(studio: Studio, spends: Sequence[Spend], done: Sequence[Delivered]) -> Message:

@@ -18,13 +18,13 @@ from gendiff.ui.parts import (
     MODEL_WORK,
     PRIVATE,
     Page,
-    Setting,
     bounded,
     class_index,
     number_in,
     status,
 )
 from gendiff.ui.player import Frame, Message, Pane, Player, Run, stopped
+from gendiff.ui.views import View
 
 NAMES = {"real": "Real", "gan": "GAN", "diffusion": "Diffusion"}
 COLOURS = {"real": "cp-c2", "gan": "cp-c1", "diffusion": "cp-c0"}
@@ -42,7 +42,7 @@ than for real test pictures, which nobody has trained on, means that the network
 """
 
 
-def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[str, Setting]:
+def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     """Components and wiring; what of it belongs in the address."""
     first = _first(data.value)
     with gr.Row():
@@ -102,9 +102,8 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
         queue=False,
         **PRIVATE,
     )
-    quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
-    data.change(follow, data, [label, board, player], **quick)
-    return {"class": (label, lambda text: str(number_in(0, 999)(text)))}
+    settings = {"class": (label, lambda text: str(number_in(0, 999)(text)))}
+    return View(settings, [label, board, player], follow=follow)
 
 
 def _first(data: str | None) -> str:

@@ -12,8 +12,9 @@ from gendiff.studio import Studio, quality, race
 from gendiff.studio.contestants import contestant
 from gendiff.studio.race import Lap, Result
 from gendiff.ui import quality_page
-from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, Setting, bounded, status
+from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, bounded, status
 from gendiff.ui.player import Frame, Message, Pane, Player, Run
+from gendiff.ui.views import View
 
 SHOWN = 16
 WHY = """
@@ -47,7 +48,7 @@ element.addEventListener("keydown", (event) => {
 """
 
 
-def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[str, Setting]:
+def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     """Components and wiring; nothing of it belongs in the address."""
     board = gr.HTML(
         _page(studio, data.value),
@@ -87,9 +88,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
         **MODEL_WORK,
         **PRIVATE,
     )
-    quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
-    data.change(lambda chosen: _page(studio, chosen), data, board, **quick)
-    return {}
+    return View({}, [board], follow=lambda chosen: [_page(studio, chosen)])
 
 
 def _page(studio: Studio, data: str | None) -> str:

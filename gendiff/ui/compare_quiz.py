@@ -12,7 +12,8 @@ from gendiff.studio import Studio
 from gendiff.studio.quiz import SEED_MAX
 from gendiff.studio.rooms import Rooms
 from gendiff.ui import quiz_service
-from gendiff.ui.parts import PRIVATE, Page, Setting, number_in
+from gendiff.ui.parts import PRIVATE, Page, number_in
+from gendiff.ui.views import View
 
 SEED = 1
 WHY = """
@@ -34,7 +35,7 @@ forgotten. The same number is the same quiz, so a link to it can be shared witho
 """
 
 
-def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[str, Setting]:
+def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     """Components and wiring; what of it belongs in the address."""
     here = Path(__file__)
     game = gr.HTML(
@@ -63,8 +64,9 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
         gr.Markdown(WHY)
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
     new.click(lambda: secrets.randbelow(10_000), None, seed, **quick)
-    gr.on([seed.change, data.change], _value, [data, seed], game, **quick)
-    return {"quiz": (seed, number_in(0, SEED_MAX))}
+    seed.change(_value, [data, seed], game, **quick)
+    settings = {"quiz": (seed, number_in(0, SEED_MAX))}
+    return View(settings, [game], [seed], lambda *asked: [_value(*asked)])
 
 
 def _value(data: str | None, seed: float | None) -> str:

@@ -20,7 +20,6 @@ from gendiff.ui.parts import (
     MODEL_WORK,
     PRIVATE,
     Page,
-    Setting,
     bounded,
     class_index,
     number_in,
@@ -30,6 +29,7 @@ from gendiff.ui.player import Player, stopped
 from gendiff.ui.race_keep import pack, unpack, wire_sheet
 from gendiff.ui.race_runs import forecast, replay, snapshots, stream_race
 from gendiff.ui.standings import standings, style
+from gendiff.ui.views import View
 
 SEEDS = "0-15"
 DEFAULT = ["gan", "ddim-50"]
@@ -66,7 +66,7 @@ has another shape, so the same seed is other noise there, and its pictures are o
 """
 
 
-def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[str, Setting]:
+def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     """Components and wiring; what of it belongs in the address."""
     with gr.Row():
         with gr.Column(scale=3, elem_classes="rail"):
@@ -164,18 +164,17 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> dict[st
         **MODEL_WORK,
         **PRIVATE,
     )
-    quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
-    data.change(bounded(lambda name, of: _follow(studio, name, of)), [data, label], label, **quick)
     wire_exports(player, line, "race", hold=24)
     for form, button in saves.items():
         wire_sheet(studio, form, button, last)
     page.opens_with("compare", lambda: _opened(examples.read("compare")), [player, table, last])
-    return {
+    settings_ = {
         "lanes": (lanes, lambda text: _readable_lanes(studio, text)),
         "seeds": (seeds, _readable_seeds),
         "batch": (batch, number_in(1, PICTURES_MAX)),
         "label": (label, lambda text: text if text == ANY else str(number_in(0, 999)(text))),
     }
+    return View(settings_, [label], [label], lambda name, of: [_follow(studio, name, of)])
 
 
 def example(studio: Studio) -> dict[str, Any]:
