@@ -177,7 +177,7 @@ def expected(model: Model, one: Contestant, pictures: int, batch: int) -> float:
     return one.nfe * sum(call[min(size, pictures)] for size in batches)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=24)  # it keeps the models of its entries
 def _call(model: Model, size: int) -> float:
     """Seconds of one network call with `size` pictures, after the one that prepares kernels."""
     warm_up(model, size)
