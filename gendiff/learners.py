@@ -149,7 +149,12 @@ class GanLearner:
                 f"The loss {recipe.loss!r} needs a network with logits = {self.loss.logits}; "
                 f"{recipe.name} has {config.logits}."
             )
-        self.discriminator = Discriminator(config, spectral=True)
+        if config.norm == "batch" and (self.loss.penalty or recipe.r1):
+            raise GendiffError(
+                "A gradient penalty asks for one picture's slope, which batch norm mixes with the "
+                'others\'; choose the norm "spectral".'
+            )
+        self.discriminator = Discriminator(config, spectral=config.norm == "spectral")
         self.discriminator.to(device, memory_format=torch.channels_last)
         self.ema = Ema(self.generator, recipe.ema)
         self.g_optimizer, self.d_optimizer = (
@@ -195,9 +200,9 @@ class GanLearner:
     def _discriminator_step(
         self, real: Tensor, fake: Tensor, labels: Tensor, mix: Tensor
     ) -> Tensor:
-        with self.placement.autocast():
-            both = self.discriminator(torch.cat([real, fake]), torch.cat([labels, labels]))
-        loss = shown = self.loss.discriminator(*both.float().chunk(2))
+        with self.placement.autocast():  # a call for each kind: batch norm must not mix them
+            verdicts = [self.discriminator(x, labels).float() for x in (real, fake)]
+        loss = shown = self.loss.discriminator(*verdicts)
         # The penalties differentiate twice: in float32, where small slopes are still slopes.
         if self.loss.penalty:
             loss = loss + self.loss.penalty * gradient_penalty(

@@ -72,9 +72,9 @@ RECIPES: Mapping[str, Recipe] = {
             name="fashion-gan",
             data="fashion",
             family="gan",
-            net={"size": 32, "channels": 1, "width": 64, "classes": 10},
+            net={"size": 32, "channels": 1, "width": 64, "classes": 10, "norm": "batch"},
             images=2_000_000,
-            batch=32,
+            batch=16,
             betas=(0.5, 0.999),
         ),
         Recipe(
@@ -91,9 +91,9 @@ RECIPES: Mapping[str, Recipe] = {
             name="cats-gan",
             data="cats",
             family="gan",
-            net={"size": 64, "channels": 3, "width": 40, "classes": 15},
+            net={"size": 64, "channels": 3, "width": 40, "classes": 15, "norm": "batch"},
             images=2_000_000,
-            batch=32,
+            batch=16,
             betas=(0.5, 0.999),
         ),
         Recipe(

@@ -1,15 +1,14 @@
 """Generator and discriminator of a DCGAN, class-conditional, for pictures of 32 or 64 pixels.
 
 Radford et al. (2015), arXiv:1511.06434: transposed convolutions with batch norm and ReLU up,
-strided convolutions with LeakyReLU down, no pooling, no hidden dense layers. Two things are
-younger, because they make it train well: spectral norm instead of batch norm in the discriminator
-(Miyato et al. 2018, arXiv:1802.05957) and the class by projection there (Miyato & Koyama 2018,
-arXiv:1802.05637), by embedding in the generator.
+strided convolutions with LeakyReLU down, no pooling, no hidden dense layers. The class comes in by
+embedding in the generator and by projection in the discriminator (Miyato & Koyama 2018,
+arXiv:1802.05637). The discriminator has the paper's batch norm, or spectral norm (Miyato et al.
+2018, arXiv:1802.05957).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -32,6 +31,9 @@ class DcganConfig:
         classes: how many; 0 for an unconditional pair.
         embedding: dimension of the generator's class embedding, appended to z.
         logits: numbers that the discriminator gives: 1, or 2 for the softmax loss.
+        norm: of the discriminator, "spectral" or "batch". Batch norm sees real and generated
+            pictures as batches, so it notices when the latter are all alike, and learns from far
+            fewer of them; spectral norm bounds the slope, which gradient penalties go with.
     """
 
     size: int = 32
@@ -41,8 +43,11 @@ class DcganConfig:
     classes: int = 10
     embedding: int = 32
     logits: int = 1
+    norm: str = "spectral"
 
     def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise GendiffError(f"A DCGAN's norm is {' or '.join(NORMS)}; got {self.norm!r}.")
         if not 8 <= self.size <= 512 or self.size & (self.size - 1):
             raise GendiffError(
                 f"A DCGAN's size must be a power of two from 8 to 512; got {self.size}."
@@ -57,6 +62,7 @@ class DcganConfig:
         return [self.width * 2**i for i in reversed(range(halvings))]
 
 
+NORMS = ("spectral", "batch")
 _LOWEST = {"channels": 1, "latent": 1, "width": 1, "classes": 0, "embedding": 1, "logits": 1}
 
 
@@ -105,21 +111,24 @@ class Discriminator(nn.Module):
     def __init__(self, config: DcganConfig, spectral: bool = False) -> None:
         super().__init__()
         self.config = config
-        norm: Callable[[nn.Module], nn.Module] = (
-            parametrizations.spectral_norm if spectral else _same
-        )
         widths = config.widths[::-1]
+        steps = [(narrow, wide, 4, 2) for narrow, wide in pairwise([config.channels, *widths])]
         layers: list[nn.Module] = []
-        for narrow, wide in pairwise([config.channels, *widths]):  # side halves
-            layers += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        layers += [nn.Conv2d(widths[-1], widths[-1], 3, padding=1), nn.LeakyReLU(0.2)]
+        for narrow, wide, kernel, stride in [*steps, (widths[-1], widths[-1], 3, 1)]:
+            layers.append(
+                nn.Conv2d(narrow, wide, kernel, stride, padding=1)
+            )  # side halves or stays
+            if config.norm == "batch" and len(layers) > 1:  # the paper leaves out the first layer
+                layers.append(nn.BatchNorm2d(wide))
+            layers.append(nn.LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
         self.head = nn.Conv2d(widths[-1], config.logits, 4)  # 4x4 -> 1x1
         self.project = nn.Embedding(config.classes, widths[-1]) if config.classes else None
         _initialize(self)
-        for module in [*self.layers, self.head, self.project]:
-            if getattr(module, "weight", None) is not None:
-                norm(module)
+        if spectral:
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d | nn.Embedding):
+                    parametrizations.spectral_norm(module)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         features = self.layers(x)  # (B, widest, 4, 4)
@@ -134,10 +143,6 @@ class Discriminator(nn.Module):
                 else torch.cat([logits[:, :1], logits[:, 1:] + match], 1)
             )
         return logits[:, 0] if self.config.logits == 1 else logits
-
-
-def _same(module: nn.Module) -> nn.Module:
-    return module
 
 
 def _initialize(network: nn.Module) -> None:
