@@ -181,14 +181,24 @@ class GanLearner:
             z = torch.randn(count, latent, generator=random).to(x.device)
             return self.generator(*self.team.share(z), own)
 
+        def blurred(pictures: Tensor) -> Tensor:
+            """What D sees: the pictures with instance noise."""
+            if not self.recipe.noise:
+                return pictures
+            noise = torch.randn(x.shape, generator=random).to(x.device)
+            return pictures + self.recipe.noise * self.team.share(noise)[0]
+
         for _ in range(self.recipe.critic_steps):
             with torch.no_grad(), self.placement.autocast():
-                fake = fakes()
+                fake = fakes().float()
             mix = torch.rand(count, generator=random).to(x.device)
-            d_loss = self._discriminator_step(real, fake.float(), own, *self.team.share(mix))
+            d_loss = self._discriminator_step(
+                blurred(real), blurred(fake), own, *self.team.share(mix)
+            )
         self.discriminator.requires_grad_(False)
         with self.placement.autocast():
-            g_loss = self.loss.generator(self.discriminator(fakes(), own).float())
+            verdict = self.discriminator(blurred(fakes()), own)
+        g_loss = self.loss.generator(verdict.float())
         self.g_optimizer.zero_grad(set_to_none=True)
         g_loss.backward()
         self.team.average_gradients(self.generator)
@@ -200,9 +210,14 @@ class GanLearner:
     def _discriminator_step(
         self, real: Tensor, fake: Tensor, labels: Tensor, mix: Tensor
     ) -> Tensor:
-        with self.placement.autocast():  # a call for each kind: batch norm must not mix them
-            verdicts = [self.discriminator(x, labels).float() for x in (real, fake)]
-        loss = shown = self.loss.discriminator(*verdicts)
+        both = [(real, labels), (fake, labels)]
+        if (
+            self.discriminator.config.norm == "spectral"
+        ):  # in one call; batch norm must not mix them
+            both = [(torch.cat([real, fake]), torch.cat([labels, labels]))]
+        with self.placement.autocast():
+            logits = torch.cat([self.discriminator(*pictures) for pictures in both])
+        loss = shown = self.loss.discriminator(*logits.float().chunk(2))
         # The penalties differentiate twice: in float32, where small slopes are still slopes.
         if self.loss.penalty:
             loss = loss + self.loss.penalty * gradient_penalty(

@@ -24,7 +24,9 @@ class Recipe:
         ema: half-life of the averaged weights, in images (Karras et al. 2022, appendix F.2).
         seed: of everything random.
         schedule, target, snr_cap, space_to_depth, drop_label: diffusion only.
-        loss, critic_steps, r1: GAN only; r1 is the weight of the penalty on real pictures.
+        loss, critic_steps, r1, noise: GAN only; r1 is the weight of the penalty on real pictures,
+            noise the std of what is added to every picture that D sees, so that it cannot tell the
+            two kinds apart by a trifle (Sonderby et al. 2017, arXiv:1610.04490, section 3.3).
     """
 
     name: str
@@ -46,6 +48,7 @@ class Recipe:
     loss: str = "non_saturating"
     critic_steps: int = 1
     r1: float = 0.0
+    noise: float = 0.0
 
 
 def _unet(channels: int, size: int, classes: int, widths: tuple[int, ...]) -> dict[str, Any]:
@@ -95,6 +98,7 @@ RECIPES: Mapping[str, Recipe] = {
             images=2_000_000,
             batch=16,
             betas=(0.5, 0.999),
+            noise=0.2,
         ),
         Recipe(
             name="cats-diffusion",

@@ -434,13 +434,33 @@ def test_every_loss_takes_a_finite_step(loss, extra, shapes, tmp_path):
 
 
 def test_losses_that_do_not_fit_are_refused(tmp_path):
+    batch = {"net": {**GAN.net, "norm": "batch"}}
     for change, says in [
+        ({**batch, "loss": "wgan_gp"}, "which batch norm mixes with the others'"),
+        ({**batch, "r1": 0.1}, "which batch norm mixes with the others'"),
+        ({"net": {**GAN.net, "norm": "layer"}}, "norm is spectral or batch; got 'layer'"),
         ({"loss": "softmax"}, "needs a network with logits = 2; shapes-gan has 1"),
         ({"net": {**GAN.net, "logits": 2}}, "needs a network with logits = 1"),
         ({"loss": "wasserstein"}, "no loss 'wasserstein'; choose one of minimax"),
     ]:
         with pytest.raises(GendiffError, match=says):
             Run(replace(GAN, **change), tmp_path, torch.device("cpu"))
+
+
+def test_batch_norm_sees_real_and_generated_pictures_apart(shapes, tmp_path):
+    net = {**GAN.net, "norm": "batch"}
+    run = Run(replace(GAN, net=net), tmp_path, torch.device("cpu"))
+    means = []
+    norm = next(m for m in run.training.discriminator.modules() if isinstance(m, nn.BatchNorm2d))
+    norm.register_forward_pre_hook(lambda _, inputs: means.append(inputs[0].shape[0]))
+    steps(run, shapes, 1)
+    assert means == [8, 8, 8]  # real, generated; generated again for G
+    run.checkpoint()
+    model = load(tmp_path / "checkpoint", "cpu", "float32")
+    x = model.sample(range(4), labels=[0, 1, 2, 3])
+    whole, alone = model.verdict(x, [0, 1, 2, 3]), model.verdict(x[:1], [0])
+    torch.testing.assert_close(whole[:1], alone)  # a verdict does not depend on the company
+    torch.testing.assert_close(run.model().verdict(x, [0, 1, 2, 3]), whole, atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("target", ["eps", "x0", "v"])

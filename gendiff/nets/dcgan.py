@@ -115,9 +115,7 @@ class Discriminator(nn.Module):
         steps = [(narrow, wide, 4, 2) for narrow, wide in pairwise([config.channels, *widths])]
         layers: list[nn.Module] = []
         for narrow, wide, kernel, stride in [*steps, (widths[-1], widths[-1], 3, 1)]:
-            layers.append(
-                nn.Conv2d(narrow, wide, kernel, stride, padding=1)
-            )  # side halves or stays
+            layers.append(nn.Conv2d(narrow, wide, kernel, stride, padding=1))
             if config.norm == "batch" and len(layers) > 1:  # the paper leaves out the first layer
                 layers.append(nn.BatchNorm2d(wide))
             layers.append(nn.LeakyReLU(0.2))
