@@ -92,7 +92,12 @@ def test_a_missing_example_is_said_and_the_settings_are_read_all_the_same(arrive
     assert arrive.said == ["The example of this tab is missing."]
 
 
-def test_an_example_is_shown_once(arrive):
-    show = arrive.show[0]
-    assert show(()) == [("one",), MESSAGE]
-    assert show(("one", "two")) == [("one", "two", "one"), gr.skip()]
+def test_an_example_is_shown_once_and_never_in_place_of_a_links(arrive):
+    def show(index, seen, **query):
+        return arrive.show[index](seen, SimpleNamespace(query_params=query))
+
+    assert show(1, ("one",)) == [("one", "two"), "example"]
+    assert show(1, ("one", "two")) == [("one", "two", "two"), gr.skip()]
+    # The tab that the page opens with is filled by what reads the address.
+    assert show(0, ())[1] == show(1, (), tab="two", n="3")[1] == gr.skip()
+    assert show(0, (), tab="two") == [("one",), MESSAGE]

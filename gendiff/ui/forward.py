@@ -186,7 +186,9 @@ def _wire(studio: Studio, on: Controls, player: Player, shown: gr.State) -> None
     newest = {"trigger_mode": "always_last"}
     results = [player, shown]
     on.go.click(play, asked, results, **busy, **QUICK_WORK)
-    player.settle(fill, shown, player, show_progress="hidden", **newest, **PRIVATE, **QUICK_WORK)
+    # "multiple", not "always_last": gradio repeats the last event without its data, the frame.
+    rests = {"trigger_mode": "multiple", "show_progress": "hidden"}
+    player.settle(fill, shown, player, **rests, **PRIVATE, **QUICK_WORK)
     fields = [field.submit for field in on.fields]
     triggers = [on.model.input, on.steps.release, on.picture.submit, on.seed.submit, *fields]
     gr.on(triggers, update, asked, results, **newest, **busy, **QUICK_WORK)

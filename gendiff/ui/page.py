@@ -94,7 +94,7 @@ class Page:
                     f"This link has values that cannot be used ({', '.join(damaged)}); "
                     "defaults stand."
                 )
-            there = tab if tab in self.settings else next(iter(self.settings))
+            there = self._arrival(query)
             linked = {name: query[name] for name in self.settings[there] if name in query}
             shown = [
                 value
@@ -120,10 +120,18 @@ class Page:
         return {tab: list(own) for tab, own in self.settings.items()}
 
     def _show_when_opened(self, tab: str, example: Example, opened: gr.State) -> None:
-        def show(seen: tuple[str, ...]) -> list[Any]:
-            return [(*seen, tab), *example.values({}, tab not in seen)]
+        def show(seen: tuple[str, ...], request: gr.Request) -> list[Any]:
+            # gradio also selects the tab that a page opens with: that one `read` fills, and its
+            # example may be a link's, which another one must not replace.
+            wanted = tab not in seen and tab != self._arrival(dict(request.query_params))
+            return [(*seen, tab), *example.values({}, wanted)]
 
         self._tabs[tab].select(show, [opened], [opened, *example.outputs], **QUICK)
+
+    def _arrival(self, query: Mapping[str, str]) -> str:
+        """The tab that a page with this address opens with."""
+        tab = query.get("tab")
+        return tab if tab in self.settings else next(iter(self.settings))
 
 
 @dataclass(frozen=True)
