@@ -197,8 +197,8 @@ def build(studio: Studio, page: Page) -> None:
         **PRIVATE,
     )
     stop.click(
-        lambda: (stopped(), "Stopped."),
-        None,
+        lambda said: (stopped(), said if said.startswith("Done") else "Stopped."),
+        line,
         [player, line],
         cancels=[running],
         queue=False,
