@@ -12,7 +12,7 @@ import numpy as np
 from gendiff.studio import Studio, budget, quality
 from gendiff.studio.budget import Delivered, Spend
 from gendiff.studio.timeline import blank
-from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, bounded, choice_of, status
+from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, bounded, choice_of, status, wire_stop
 from gendiff.ui.player import Frame, Message, Pane, Player, Run, stopped
 from gendiff.ui.standings import number
 from gendiff.ui.views import View
@@ -73,14 +73,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         **MODEL_WORK,
         **PRIVATE,
     )
-    stop.click(
-        lambda: (stopped("Stopped."), "Stopped."),
-        None,
-        [player, line],
-        cancels=[event],
-        queue=False,
-        **PRIVATE,
-    )
+    wire_stop(stop, player, line, event)
     return View({"budget": (seconds, choice_of(*(value for _, value in CHOICES)))})
 
 

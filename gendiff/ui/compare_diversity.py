@@ -22,8 +22,9 @@ from gendiff.ui.parts import (
     class_index,
     number_in,
     status,
+    wire_stop,
 )
-from gendiff.ui.player import Frame, Message, Pane, Player, Run, stopped
+from gendiff.ui.player import Frame, Message, Pane, Player, Run
 from gendiff.ui.views import View
 
 NAMES = {"real": "Real", "gan": "GAN", "diffusion": "Diffusion"}
@@ -94,14 +95,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         **MODEL_WORK,
         **PRIVATE,
     )
-    stop.click(
-        lambda: (stopped("Stopped."), "Stopped."),
-        None,
-        [player, line],
-        cancels=[event],
-        queue=False,
-        **PRIVATE,
-    )
+    wire_stop(stop, player, line, event)
     settings = {"class": (label, lambda text: str(number_in(0, 999)(text)))}
     return View(settings, [label, board, player], follow=follow)
 

@@ -24,6 +24,7 @@ from gendiff.ui.parts import (
     class_index,
     number_in,
     status,
+    wire_stop,
 )
 from gendiff.ui.player import Player, stopped
 from gendiff.ui.race_keep import pack, unpack, wire_sheet
@@ -146,14 +147,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         **MODEL_WORK,
         **PRIVATE,
     )
-    stop.click(
-        lambda: (stopped("Stopped."), "Stopped."),
-        None,
-        [player, line],
-        cancels=[event],
-        queue=False,
-        **PRIVATE,
-    )
+    wire_stop(stop, player, line, event)
     gr.on(
         [data.input, lanes.input, batch.release, seeds.blur],
         lambda lanes, *rest: _quietly(foresee, lanes, *rest),

@@ -35,8 +35,9 @@ from gendiff.ui.parts import (
     model_picker,
     number_in,
     status,
+    wire_stop,
 )
-from gendiff.ui.player import Curve, Frame, Message, Pane, Player, Run, stopped, stream
+from gendiff.ui.player import Curve, Frame, Message, Pane, Player, Run, stream
 
 SAMPLERS = [
     ("DDIM: deterministic, few steps", "ddim"),
@@ -182,6 +183,7 @@ def build(studio: Studio, page: Page) -> None:
             model, label, seeds, sampler, steps, guidance, eta, variance, precision
         )
         moving, frames = show(prepare(studio, chosen))
+        yield gr.skip(), "Denoising …"  # no longer "Done": Stop must not take it for the end
         for message in stream(moving, frames):
             yield message, gr.skip()
         yield gr.skip(), f"Done: {chosen.steps} step{'s' * (chosen.steps > 1)}."
@@ -196,14 +198,7 @@ def build(studio: Studio, page: Page) -> None:
         **MODEL_WORK,
         **PRIVATE,
     )
-    stop.click(
-        lambda said: (stopped(), said if said.startswith("Done") else "Stopped."),
-        line,
-        [player, line],
-        cancels=[running],
-        queue=False,
-        **PRIVATE,
-    )
+    wire_stop(stop, player, line, running)
     wire_exports(player, line, "denoise", panes=[3])
     page.opens_with("denoise", lambda: examples.read("denoise"), [player])
     readers = _readers(studio)

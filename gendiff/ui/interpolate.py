@@ -26,6 +26,7 @@ from gendiff.ui.parts import (
     heading,
     number_in,
     status,
+    wire_stop,
 )
 from gendiff.ui.player import Message, Player, stopped
 from gendiff.ui.walk_runs import FPS, Update, stream_grid, stream_walk, whole_walk
@@ -163,14 +164,7 @@ def build(studio: Studio, page: Page) -> None:
         **MODEL_WORK,
         **PRIVATE,
     )
-    stop.click(
-        lambda: (stopped("Stopped."), "Stopped."),
-        None,
-        [player, line],
-        cancels=[event],
-        queue=False,
-        **PRIVATE,
-    )
+    wire_stop(stop, player, line, event)
     wire_exports(player, line, TAB, fps=FPS, hold=0)
     page.keep(
         TAB,

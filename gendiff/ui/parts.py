@@ -12,6 +12,7 @@ import gradio as gr
 from gendiff.errors import GendiffError
 from gendiff.studio import Studio
 from gendiff.ui.page import PRIVATE, QUICK, Page, Reader, Setting
+from gendiff.ui.runs import stopped
 
 __all__ = [
     "ANY",
@@ -29,6 +30,7 @@ __all__ = [
     "model_picker",
     "number_in",
     "status",
+    "wire_stop",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -132,6 +134,21 @@ def number_in(low: float, high: float, whole: bool = True) -> Callable[[str], fl
         return value
 
     return read
+
+
+def wire_stop(
+    button: gr.Button, player: gr.HTML, line: gr.Textbox, running: gr.events.Dependency
+) -> None:
+    """The button ends the running event, and the player and the line say so; a run that is done
+    stays done."""
+    button.click(
+        lambda said: (stopped("Stopped."), said if said.startswith("Done") else "Stopped."),
+        line,
+        [player, line],
+        cancels=[running],
+        queue=False,
+        **PRIVATE,
+    )
 
 
 def heading(title: str, text: str) -> None:

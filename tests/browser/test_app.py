@@ -85,8 +85,7 @@ def test_a_projector_shows_pictures_transport_and_numbers_without_scrolling(page
     assert canvas["height"] >= 190  # big enough to be seen from the last row
 
 
-# Not Compare: there the switch between its views comes first, and needs the room.
-@pytest.mark.parametrize("name", [name for name in TABS if name != "compare"])
+@pytest.mark.parametrize("name", TABS)
 def test_on_a_phone_the_picture_comes_before_the_settings(page, app, name):
     tab = page(app + f"?tab={name}", **SIZES["phone"])
     wait_for_pictures(tab, name)
