@@ -141,14 +141,18 @@ def wire_stop(
 ) -> None:
     """The button ends the running event, and the player and the line say so; a run that is done
     stays done."""
+
+    def told(said: str) -> str:
+        return said if said.startswith("Done") else "Stopped."
+
     button.click(
-        lambda said: (stopped("Stopped."), said if said.startswith("Done") else "Stopped."),
+        lambda said: (stopped("Stopped."), told(said)),
         line,
         [player, line],
         cancels=[running],
         queue=False,
         **PRIVATE,
-    )
+    ).then(told, line, line, **QUICK)  # the run's last line may have been on its way
 
 
 def heading(title: str, text: str) -> None:
