@@ -60,6 +60,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    # Under xdist's loadgroup: a module to a process, and all browser tests, which are the longest,
+    # to one: two Chromiums that draw starve each other and the server on two cores.
+    items.sort(key=lambda item: "browser" not in item.path.parts)
+    for item in items:
+        group = "browser" if "browser" in item.path.parts else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
     if not config.getoption("--run-slow"):
         for item in items:
             if "slow" in item.keywords:

@@ -19,5 +19,5 @@ fi
 export GRADIO_ANALYTICS_ENABLED=False HF_HUB_OFFLINE=1
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
-# Two processes, a test module each: the tests compute on one thread.
-exec "$venv/bin/python" -m pytest -n 2 --dist loadfile "$@"
+# Two processes, a test module each, one of them for the browser: the tests compute on one thread.
+exec "$venv/bin/python" -m pytest -n 2 --dist loadgroup "$@"
