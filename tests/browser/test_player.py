@@ -438,7 +438,7 @@ def test_keys(page, url):
     opened.keyboard.press("Home")
     opened.keyboard.press("Shift+ArrowRight")
     wait(opened, step=10)
-    assert slider.get_attribute("aria-valuetext") == "step 11 of 30, t = 20"
+    expect(slider).to_have_attribute("aria-valuetext", "step 11 of 30, t = 20")  # with the paint
 
 
 def test_keys_without_a_focus_go_to_the_only_player_in_view(page, url):
