@@ -21,6 +21,9 @@ class Recipe:
         batch: images per optimizer step.
         rate: Adam's learning rate. betas: Adam's.
         warmup: images over which the rate rises from 0.
+        cooldown: share of `images`, at their end, over which the rate (and a GAN's `noise`) falls
+            to 0: what a steady rate leaves as grain settles in a few thousand images (Hagele et
+            al. 2024, arXiv:2405.18392).
         ema: half-life of the averaged weights, in images (Karras et al. 2022, appendix F.2).
         seed: of everything random.
         schedule, target, snr_cap, space_to_depth, drop_label: diffusion only.
@@ -38,6 +41,7 @@ class Recipe:
     rate: float = 2e-4
     betas: tuple[float, float] = (0.9, 0.999)
     warmup: int = 0
+    cooldown: float = 0.25
     ema: int = 20_000
     seed: int = 0
     schedule: Mapping[str, Any] = field(default_factory=lambda: {"name": "cosine", "T": 1000})
@@ -49,6 +53,12 @@ class Recipe:
     critic_steps: int = 1
     r1: float = 0.0
     noise: float = 0.0
+
+    def cooled(self, images: int) -> float:
+        """The factor of the rate (and of `noise`) after so many images: 1, falling to 0."""
+        if not self.cooldown:
+            return 1.0
+        return min(1.0, max(0.0, 1 - images / self.images) / self.cooldown)
 
 
 def _unet(channels: int, size: int, classes: int, widths: tuple[int, ...]) -> dict[str, Any]:

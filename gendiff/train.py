@@ -97,10 +97,9 @@ class Run:
             random = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.steps)
             indices = torch.randint(len(data), (self.recipe.batch,), generator=random)
             x, labels = data.batch(indices)
+            warmed = min(1.0, (self.images - self.earlier + 1) / max(self.recipe.warmup, 1))
             for group in self._groups():
-                group["lr"] = self.recipe.rate * min(
-                    1.0, (self.images - self.earlier + 1) / max(self.recipe.warmup, 1)
-                )
+                group["lr"] = self.recipe.rate * warmed * self.recipe.cooled(self.images)
             x = x.to(self.device, memory_format=torch.channels_last)
             losses = self.training.step(x, labels.to(self.device), random, self.images)
             values = self.team.mean(losses)

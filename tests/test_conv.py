@@ -94,3 +94,29 @@ def test_without_onednn_it_still_works(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     net, x = made(8, 8, padding=1), torch.randn(1, 8, 8, 8)
     assert torch.allclose(net(x).double(), plain(net, x), atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("channels", "out"), [(96, 32), (64, 64)])
+def test_winograds_gradients_are_the_plain_ones(channels, out, bias, monkeypatch):
+    taken = []
+    original = conv._Winograd.apply
+    monkeypatch.setattr(conv._Winograd, "apply", lambda *a: taken.append(1) or original(*a))
+    net = Conv2d(channels, out, 3, padding=1, bias=bias)
+    x = torch.randn(4, channels, 16, 16, requires_grad=True)
+    slope = torch.randn(4, out, 16, 16)
+    net(x).backward(slope)
+    assert len(taken) == 1
+    inputs = [x, *net.parameters()]
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    F.conv2d(*exact, padding=1).backward(slope.double())
+    for tensor, truth in zip(inputs, exact, strict=True):
+        error = (tensor.grad - truth.grad).norm() / truth.grad.norm()
+        assert float(error) < 1e-5
+
+
+def test_training_in_bfloat16_is_torchs_own():
+    net, x = Conv2d(64, 64, 3, padding=1), torch.randn(4, 64, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        got, expected = net(x), F.conv2d(x, net.weight, net.bias, padding=1)
+    assert got.dtype == torch.bfloat16 and torch.allclose(got, expected, atol=0.05)

@@ -31,6 +31,7 @@ GAN = Recipe(
     batch=8,
     rate=1e-3,
     betas=(0.5, 0.99),
+    cooldown=0.0,
     ema=1000,
     loss="hinge",
 )
@@ -54,6 +55,7 @@ DIFFUSION = Recipe(
     batch=8,
     rate=1e-2,
     warmup=64,
+    cooldown=0.0,
     ema=2000,
     schedule={"name": "cosine", "T": 100},
 )
@@ -228,6 +230,25 @@ def test_the_rate_warms_up(shapes, tmp_path):
         steps(run, shapes, 1)
     expected = [1e-2] + [1e-2 * min(1, (8 * k + 1) / 64) for k in range(12)]
     assert rates == pytest.approx(expected)
+
+
+def test_the_rate_and_the_noise_cool_down_over_the_last_images(shapes, tmp_path, monkeypatch):
+    cooling = replace(GAN, images=80, cooldown=0.5, noise=0.4)
+    run, rates, stds = Run(cooling, tmp_path, torch.device("cpu")), [], []
+    monkeypatch.setattr(
+        run.training, "_discriminator_step", lambda *a: stds.append(a[0]) or torch.tensor(0.0)
+    )
+    clean = four_pictures()
+    for _ in range(10):
+        steps(run, shapes, 1)
+        rates += [group["lr"] for group in run.training.g_optimizer.param_groups]
+    factors = [1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]
+    assert rates == pytest.approx([1e-3 * factor for factor in factors])
+    assert cooling.cooled(80) == cooling.cooled(90) == 0
+    assert replace(cooling, cooldown=0.0).cooled(80) == 1
+    nearest = [(seen[:, None] - clean[None]).square().mean((2, 3, 4)).amin(1) for seen in stds]
+    spread = [float(distance.mean().sqrt()) for distance in nearest]
+    assert spread == pytest.approx([0.4 * factor for factor in factors], rel=0.15)
 
 
 @both_families

@@ -1,12 +1,13 @@
-"""A convolution that is fast on a processor once its weights stay as they are.
+"""A convolution that is fast on a processor.
 
 Three ways to the same numbers, up to rounding:
 
-    plain      F.conv2d: while training, on a GPU, and in any other precision than float32
+    plain      F.conv2d: on a GPU, in any other precision than float32, and where it is fastest
     packed     oneDNN's kernel, with the weights put in its own order once instead of in each call
     Winograd   F(4x4, 3x3): 36 products for 16 outputs instead of 144; Winograd (1980), Lavin and
                Gray (2016), arXiv:1509.09308, section 4.2. Three matrix products: into the
-               transform's domain, across channels, and out of it.
+               transform's domain, across channels, and out of it. In training, too: a gradient
+               goes through the same three products, transposed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-_WIDE, _TILES = 64, 16  # from these on Winograd wins (AVX2, one and two threads)
+# From these on Winograd wins (AVX2, one and two threads): the narrower side and both sides'
+# channels, tiles of 4 x 4. In training it wins for narrower layers, but needs more tiles.
+_WIDE, _TILES = (64, 128), 16
+_WIDE_TRAINING, _TILES_TRAINING = (32, 128), 64
 # Lavin & Gray's matrices for the points 0, 1, -1, 2, -2 and infinity; G's rows times the weights,
 # B's times 6 inputs, A's times 6 products
 _B = [
@@ -51,23 +56,28 @@ class Conv2d(nn.Conv2d):
         weight = self.weight
         if weight.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != x.dtype:
             return super().forward(x)
-        if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-            return super().forward(x)
         x = x.contiguous(memory_format=torch.channels_last)
-        if self._by_winograd(x):
+        if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+            if torch.is_autocast_enabled("cpu") or not self._by_winograd(
+                x, _WIDE_TRAINING, _TILES_TRAINING
+            ):
+                return super().forward(x)
+            return _Winograd.apply(x, weight, self.bias)
+        if self._by_winograd(x, _WIDE, _TILES):
             return _winograd(x, self._ready("winograd", _transformed), self.bias)
         if torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled:
             return self._packed(x)
         return super().forward(x)
 
-    def _by_winograd(self, x: Tensor) -> bool:
+    def _by_winograd(self, x: Tensor, wide: tuple[int, int], tiles: int) -> bool:
         n, _, height, width = x.shape
         return (
             self.kernel_size == (3, 3)
             and self.stride == self.padding == (1, 1)
-            and min(self.in_channels, self.out_channels) >= _WIDE
+            and min(self.in_channels, self.out_channels) >= wide[0]
+            and self.in_channels + self.out_channels >= wide[1]
             and height % 4 == width % 4 == 0
-            and n * height * width >= 16 * _TILES
+            and n * height * width >= 16 * tiles
         )
 
     def _packed(self, x: Tensor) -> Tensor:
@@ -100,26 +110,74 @@ def _square(rows: list[list[int]], scale: float = 1.0) -> Tensor:
     return torch.kron(matrix, matrix)
 
 
-def _transformed(weight: Tensor) -> Tensor:
-    """(O, C, 3, 3) -> (36, C, O)."""
+_INTO, _WEIGHTS, _OUT = _square(_B), _square(_G, 1 / 24), _square(_A)
+
+
+def _transformed(weight: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """(O, C, 3, 3) -> (36, C, O), computed in `dtype`."""
     out, channels = weight.shape[:2]
-    flat = weight.double().permute(2, 3, 1, 0).reshape(9, -1)
-    return (_square(_G, 1 / 24) @ flat).reshape(36, channels, out).float()
+    flat = weight.to(dtype).permute(2, 3, 1, 0).reshape(9, -1)
+    return (_WEIGHTS.to(dtype) @ flat).reshape(36, channels, out).float()
+
+
+def _inside(x: Tensor) -> Tensor:
+    """The overlapping 6 x 6 tiles of x (N, C, H, W), transformed: (36, tiles, C)."""
+    n, channels, height, width = x.shape
+    padded = F.pad(x, (1, 1, 1, 1))
+    image, channel, row, column = padded.stride()
+    tiles = padded.as_strided(
+        (6, 6, n, height // 4, width // 4, channels),
+        (row, column, image, 4 * row, 4 * column, channel),
+    )
+    return (_INTO.float() @ tiles.reshape(36, -1)).view(36, -1, channels)
+
+
+def _outside(products: Tensor, n: int, height: int, width: int) -> Tensor:
+    """(36, tiles, O) -> (N, O, H, W) channels last."""
+    out = products.shape[2]
+    result = (_OUT.float() @ products.view(36, -1)).view(4, 4, n, height // 4, width // 4, out)
+    return result.permute(2, 3, 0, 4, 1, 5).reshape(n, height, width, out).permute(0, 3, 1, 2)
 
 
 def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x (N, C, H, W) channels last, weight (36, C, O) -> (N, O, H, W) channels last."""
-    n, channels, height, width = x.shape
-    down, across, out = height // 4, width // 4, weight.shape[2]
-    padded = F.pad(x, (1, 1, 1, 1))
-    image, channel, row, column = padded.stride()
-    tiles = padded.as_strided(
-        (6, 6, n, down, across, channels), (row, column, image, 4 * row, 4 * column, channel)
-    )
-    inside = _square(_B).float() @ tiles.reshape(36, -1)
-    products = torch.bmm(inside.view(36, -1, channels), weight)
+    return _multiplied(_inside(x), weight, bias, x.shape)
+
+
+def _multiplied(inside: Tensor, weight: Tensor, bias: Tensor | None, shape: torch.Size) -> Tensor:
+    products = torch.bmm(inside, weight)
     if bias is not None:
         products[_ONE] += bias
-    result = (_square(_A).float() @ products.view(36, -1)).view(4, 4, n, down, across, out)
-    result = result.permute(2, 3, 0, 4, 1, 5).reshape(n, height, width, out)
-    return result.permute(0, 3, 1, 2)
+    return _outside(products, shape[0], *shape[2:])
+
+
+class _Winograd(torch.autograd.Function):
+    """x (N, C, H, W) channels last, weight (O, C, 3, 3), bias (O,) or None, with gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        inside = _inside(x)
+        ctx.save_for_backward(inside, weight)
+        ctx.shape = x.shape
+        return _multiplied(inside, _transformed(weight, torch.float32), bias, x.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        inside, weight = ctx.saved_tensors
+        n, channels, height, width = ctx.shape
+        out = len(weight)
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        for_x = for_weight = for_bias = None
+        if ctx.needs_input_grad[0]:  # the same convolution, its weights turned by half a turn
+            turned = _transformed(weight.flip(2, 3).transpose(0, 1), torch.float32)
+            for_x = _winograd(grad, turned, None)
+        if ctx.needs_input_grad[1]:
+            tiles = grad.permute(0, 2, 3, 1).reshape(n, height // 4, 4, width // 4, 4, out)
+            products = _OUT.float().T @ tiles.permute(2, 4, 0, 1, 3, 5).reshape(16, -1)
+            slopes = torch.bmm(inside.transpose(1, 2), products.view(36, -1, out))
+            flat = _WEIGHTS.float().T @ slopes.view(36, -1)
+            for_weight = flat.view(3, 3, channels, out).permute(3, 2, 0, 1)
+        if ctx.needs_input_grad[2]:
+            for_bias = grad.sum((0, 2, 3))
+        return for_x, for_weight, for_bias
