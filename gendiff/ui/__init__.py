@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import gradio as gr
-
 from gendiff.studio import Studio
+from gendiff.ui.stubs import without_stubs
+
+with without_stubs():  # before anything else imports it
+    import gradio as gr
+
 from gendiff.ui import about, api, compare, denoise, forward, gan, hub, interpolate
 from gendiff.ui.parts import Page
 from gendiff.ui.theme import SCRIPT, STYLE, theme
