@@ -200,6 +200,31 @@ class Guided(nn.Module):
         return torch.cat([mixed[:, :channels], with_label[:, channels:]], dim=1)
 
 
+class Unguided(nn.Module):
+    """The inverse of Guided, around a network: what it says of a class, less its own guidance.
+
+    output = without + (with - without) / scale, where `without` is a constant to gradients. When
+    this is trained to be the plain conditional model, the network itself becomes the guided one
+    at half the cost of Guided; Tang et al. (2025), arXiv:2502.12154, Eq. 7-9, solved for the
+    network. Pictures without a label stay as they are.
+
+    Args:
+        net: called as net(x, t, labels). scale, no_label: as Guided's.
+    """
+
+    def __init__(self, net: nn.Module, scale: float, no_label: int) -> None:
+        super().__init__()
+        self.net, self.scale, self.no_label = net, scale, no_label
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """As the network's own."""
+        output = self.net(x, t, labels)
+        with torch.no_grad():
+            without = self.net(x, t, torch.full_like(labels, self.no_label))
+        shares = torch.where(labels == self.no_label, 1.0, 1 / self.scale).to(output.dtype)
+        return torch.lerp(without, output, shares.reshape(-1, *[1] * (x.dim() - 1)))
+
+
 class GaussianDenoiser(nn.Module):
     """The exact denoiser of data ~ N(mean, std^2 I), in closed form. An oracle for tests.
 

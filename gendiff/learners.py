@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 from gendiff import schedule
 from gendiff.data import SOURCES
-from gendiff.denoise import Denoiser
+from gendiff.denoise import Denoiser, Unguided
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
 from gendiff.gan import LOSSES, Gan, gradient_penalty, r1_penalty
@@ -88,9 +88,11 @@ class DiffusionLearner:
         options = dict(recipe.schedule)
         levels = schedule.named(options.pop("name"), **options)
         self.net = build(blank_card(recipe))["net"].to(device, memory_format=torch.channels_last)
-        self.denoiser = Denoiser(
-            SpaceToDepth(self.net, recipe.space_to_depth), levels, recipe.target
-        )
+        net = SpaceToDepth(self.net, recipe.space_to_depth)
+        self.no_label = len(SOURCES[recipe.data].classes)
+        if recipe.guidance != 1:
+            net = Unguided(net, recipe.guidance, self.no_label)
+        self.denoiser = Denoiser(net, levels, recipe.target)
         self.ema = Ema(self.net, recipe.ema)
         self.optimizer = torch.optim.Adam(
             self.net.parameters(), recipe.rate, recipe.betas, fused=True
@@ -109,8 +111,7 @@ class DiffusionLearner:
         t = (u[torch.randperm(count, generator=random)] * T).long().clamp(max=T - 1) + 1
         eps = torch.randn(x.shape, generator=random)
         dropped = torch.rand(count, generator=random) < self.recipe.drop_label
-        no_label = len(SOURCES[self.recipe.data].classes)
-        labels = labels.masked_fill(dropped.to(labels.device), no_label)
+        labels = labels.masked_fill(dropped.to(labels.device), self.no_label)
         x, t, eps, labels = self.team.share(x, t.to(x.device), eps.to(x.device), labels)
         with self.placement.autocast():
             loss = self.denoiser.loss(x, t, eps, labels, self.recipe.snr_cap).mean()

@@ -26,7 +26,8 @@ class Recipe:
             al. 2024, arXiv:2405.18392).
         ema: half-life of the averaged weights, in images (Karras et al. 2022, appendix F.2).
         seed: of everything random.
-        schedule, target, snr_cap, space_to_depth, drop_label: diffusion only.
+        schedule, target, snr_cap, space_to_depth, drop_label, guidance: diffusion only; guidance
+            is the scale of what the network learns to have built in, see `denoise.Unguided`.
         loss, critic_steps, r1, noise: GAN only; r1 is the weight of the penalty on real pictures,
             noise the std of what is added to every picture that D sees, so that it cannot tell the
             two kinds apart by a trifle (Sonderby et al. 2017, arXiv:1610.04490, section 3.3).
@@ -49,6 +50,7 @@ class Recipe:
     snr_cap: float = 5.0
     space_to_depth: int = 2
     drop_label: float = 0.1
+    guidance: float = 1.0
     loss: str = "non_saturating"
     critic_steps: int = 1
     r1: float = 0.0
@@ -99,6 +101,7 @@ RECIPES: Mapping[str, Recipe] = {
             batch=16,
             rate=4e-4,
             warmup=2_000,
+            guidance=1.5,
         ),
         Recipe(
             name="cats-gan",

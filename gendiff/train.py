@@ -134,6 +134,8 @@ class Run:
     def checkpoint(self, folder: Path | None = None, **training: Any) -> Card:
         """Write the averaged weights as a checkpoint (by default into checkpoint/)."""
         hours = round(self.seconds / 3600, 3)
+        if self.recipe.family == "diffusion" and self.recipe.guidance != 1:
+            training = {"guidance_built_in": self.recipe.guidance, **training}
         card = blank_card(self.recipe, images=self.images, hours=hours, **training)
         nets = self.training.trained()
         sizes = {

@@ -9,7 +9,14 @@ import torch
 from torch import nn
 
 from gendiff import schedule
-from gendiff.denoise import TARGETS, Denoiser, FiniteDenoiser, GaussianDenoiser, Guided
+from gendiff.denoise import (
+    TARGETS,
+    Denoiser,
+    FiniteDenoiser,
+    GaussianDenoiser,
+    Guided,
+    Unguided,
+)
 from gendiff.errors import GendiffError
 
 LEVELS = schedule.linear(T=50, beta_1=1e-3, beta_T=0.2)
@@ -305,3 +312,45 @@ def test_the_loss_teaches_the_network(target):
     loss = denoiser.loss(x0.float(), t, eps.float()).mean()
     loss.backward()
     assert net.weight.grad.isfinite().all() and float(net.weight.grad.abs().sum()) > 0
+
+
+def test_unguided_undoes_guided_where_there_is_a_label():
+    class Classes(torch.nn.Module):
+        """Says (label + 1) x; label 3 is none."""
+
+        def forward(self, x, t, labels):
+            return (labels + 1.0)[:, None, None, None] * x
+
+    class AsNet(torch.nn.Module):
+        """A network that has guidance built in."""
+
+        def __init__(self):
+            super().__init__()
+            self.guided = Guided(Denoiser(Classes(), LEVELS), 2.5, no_label=3)
+
+        def forward(self, x, t, labels):
+            return self.guided.output(x, t + 1, labels)
+
+    x, labels = noisy(20)[0].float(), torch.tensor([0, 1, 2, 3, 3])
+    t = torch.full((5,), 19)
+    plain = Unguided(AsNet(), 2.5, no_label=3)(x, t, labels)
+    assert torch.allclose(plain, Classes()(x, t, labels), atol=1e-5)
+
+
+def test_training_the_unguided_network_builds_the_guidance_in():
+    table = torch.nn.Embedding(3, 1)  # says one number for each label; 2 is none
+    torch.nn.init.normal_(table.weight)
+
+    class Table(torch.nn.Module):
+        def forward(self, x, t, labels):
+            return table(labels)[:, :, None, None] + 0 * x
+
+    net, x = Unguided(Table(), 1.5, no_label=2), torch.zeros(3, 1, 1, 1)
+    labels, truth = torch.arange(3), torch.tensor([1.0, -1.0, 0.5]).reshape(3, 1, 1, 1)
+    optimizer = torch.optim.SGD(table.parameters(), 0.5)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (net(x, labels, labels) - truth).square().sum().backward()
+        optimizer.step()
+    expected = 0.5 + 1.5 * (truth.flatten() - 0.5)  # Guided's formula at scale 1.5
+    assert torch.allclose(table.weight.flatten(), expected, atol=1e-3)

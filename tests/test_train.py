@@ -13,6 +13,7 @@ from torch import nn
 
 from gendiff import learners
 from gendiff.data import SOURCES, DataSet, Source
+from gendiff.denoise import Unguided
 from gendiff.errors import GendiffError
 from gendiff.gan import LOSSES
 from gendiff.learners import FAMILIES, Ema, blank_card, plain_state
@@ -482,6 +483,17 @@ def test_batch_norm_sees_real_and_generated_pictures_apart(shapes, tmp_path):
     whole, alone = model.verdict(x, [0, 1, 2, 3]), model.verdict(x[:1], [0])
     torch.testing.assert_close(whole[:1], alone)  # a verdict does not depend on the company
     torch.testing.assert_close(run.model().verdict(x, [0, 1, 2, 3]), whole, atol=0.02, rtol=0)
+
+
+def test_guidance_is_built_in_and_the_card_says_so(shapes, tmp_path):
+    guided = replace(DIFFUSION, guidance=1.5)
+    run = Run(guided, tmp_path, torch.device("cpu"))
+    steps(run, shapes, 60)
+    assert run.history[-1]["loss"] < 1
+    assert run.checkpoint().training["guidance_built_in"] == 1.5
+    assert isinstance(run.training.denoiser.net, Unguided)
+    plain = Run(DIFFUSION, tmp_path / "plain", torch.device("cpu"))
+    assert "guidance_built_in" not in plain.checkpoint().training
 
 
 @pytest.mark.parametrize("target", ["eps", "x0", "v"])
