@@ -120,11 +120,12 @@ def _silent(*_: object) -> None:
 
 def _install(run: Run, folder: Path, facts: Mapping[str, str]) -> None:
     """The checkpoint, how it learned, a sheet of what it does, and all cards anew."""
+    before = learning.read(folder) if run.earlier else None
     fit.export(run, folder, facts)
     card = Card.read(folder)
     learned = learning.of_run(run.folder, card, run.images, run.history)
     if learned is not None:
-        learned.write(folder)
+        (learning.joined(before, learned, run.earlier) if before else learned).write(folder)
     (folder / readme.SHEET).write_bytes(encode([enlarge(run.sheet(), 2)], "png"))
     readme.refresh_all(folder.parent)
 

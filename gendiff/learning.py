@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +143,7 @@ def of_run(
         found[images] = now
     if not found:
         return None
-    keep = sorted(found)
-    if len(keep) > MILESTONES_MAX:
-        places = np.linspace(0, len(keep) - 1, MILESTONES_MAX).round().astype(int)
-        keep = [keep[place] for place in places]
+    keep = _thinned(sorted(found))
     pictures = []
     for images in keep:
         with Image.open(found[images]) as image:
@@ -162,6 +159,44 @@ def of_run(
         how="one call" if card.family == "gan" else "dpmpp_2m, 20 steps",
         losses=losses(history),
     )
+
+
+def joined(before: Learning, later: Learning, start: int) -> Learning:
+    """A run's learning after that of the checkpoint from which it began at `start` images.
+
+    `later` alone where the two do not show the same seeds and classes in the same way.
+    """
+    same = ("model", "seeds", "labels", "how")
+    alike = all(getattr(before, name) == getattr(later, name) for name in same)
+    if not alike or before.pictures.shape[1:] != later.pictures.shape[1:]:
+        return later
+    found = {
+        images: pictures
+        for one, kept in ((before, lambda images: images <= start), (later, lambda images: True))
+        for images, pictures in zip(one.images, one.pictures, strict=True)
+        if kept(images)
+    }
+    keep = _thinned(sorted(found))
+    begin = min(later.losses.get("images", ()), default=0)
+    early = sum(images < begin for images in before.losses.get("images", ()))
+    return replace(
+        later,
+        images=tuple(keep),
+        pictures=np.stack([found[images] for images in keep]),
+        losses={
+            name: [*before.losses.get(name, ())[:early], *values]
+            for name, values in later.losses.items()
+        },
+    )
+
+
+def _thinned(milestones: Sequence[int]) -> list[int]:
+    """At most twelve of them, evenly left out, never the first or the last."""
+    count = min(len(milestones), MILESTONES_MAX)
+    return [
+        milestones[place]
+        for place in np.linspace(0, len(milestones) - 1, count).round().astype(int)
+    ]
 
 
 def losses(history: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:

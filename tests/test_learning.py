@@ -61,6 +61,24 @@ def test_of_many_milestones_twelve_are_kept_first_and_last_among_them(tmp_path):
     assert list(found.images) == sorted(set(found.images))
 
 
+def test_a_run_from_a_checkpoint_goes_on_with_its_learning(tmp_path):
+    first = training_run(tmp_path / "first", (1000, 2000, 4000))
+    before = learning.of_run(first, CARD, 5000, HISTORY[:3])
+    second = training_run(tmp_path / "second", (8000,))
+    later = [{"images": 4000 + 2000 * k, "steps": 9, "d_loss": 7.0, "g_loss": 8.0} for k in (0, 1)]
+    found = learning.joined(before, learning.of_run(second, CARD, 9000, later), 4500)
+    assert found.images == (1000, 2000, 4000, 8000, 9000)  # 5,000 came after the start
+    assert np.array_equal(found.pictures[2], pictures(4000))
+    assert np.array_equal(found.pictures[3], pictures(8000))
+    assert found.losses["images"] == [0, 2000, 4000, 6000]
+    assert found.losses["d_loss"] == [1, 2, 7, 7]
+    again = learning.joined(found, learning.of_run(second, CARD, 9000, later), 4500)
+    assert again.images == found.images and again.losses == found.losses
+    assert np.array_equal(again.pictures, found.pictures)
+    other = replace(later := learning.of_run(second, CARD, 9000, HISTORY), how="ddim, 50 steps")
+    assert learning.joined(before, other, 4500) is other and later.images == (8000, 9000)
+
+
 def test_a_long_history_keeps_its_mean_in_few_points():
     history = [{"images": k, "steps": 1 + k % 3, "loss": float(k % 7)} for k in range(1000)]
     curves = learning.losses(history)
