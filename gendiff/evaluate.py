@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from gendiff import evaluation, machine, readme, weights
+from gendiff import evaluation, inception, machine, readme, weights
 from gendiff.errors import GendiffError, whole
 from gendiff.evaluation import Plan, Real, Sampling
 from gendiff.readme import way
@@ -44,9 +44,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
 def _one(where: str, arguments: argparse.Namespace) -> Metrics:
     folder = weights.find(where)
     card = Card.read(folder)
-    real = evaluation.real(card.data, arguments.cache)
+    real = evaluation.real(card.data, arguments.cache, weights=_features(arguments.features))
     plans = _plans(card, arguments)
-    runs = _kept(folder, card)
+    runs = _kept(folder, card, real)
     for plan in plans:
         known = next((run for run in runs if run.way == plan.way), None)
         if known is None or known.images != plan.images:
@@ -88,10 +88,22 @@ def _plans(card: Card, arguments: argparse.Namespace) -> list[Plan]:
     return [first, *(row for row in rows if row.way != first.way)]
 
 
-def _kept(folder: Path, card: Card) -> list[Score]:
-    """Earlier runs of the same weights."""
-    metrics = Metrics.read(folder)
-    return list(metrics.runs) if metrics and metrics.weights_sha256 == card.sha256 else []
+def _features(asked: str | None) -> Path | None:
+    """Inception's weights, if its features are asked for or are there and nothing is asked for."""
+    found = None if asked == "own" else inception.weights()
+    if asked == "inception" and found is None:
+        raise GendiffError(
+            f"Inception needs torch-fidelity and its weights, {inception.WEIGHTS}, in torch's "
+            "folder of downloads; leave --features out for our own network."
+        )
+    return found
+
+
+def _kept(folder: Path, card: Card, real: Real) -> list[Score]:
+    """Earlier runs of the same weights, in the same features."""
+    before = Metrics.read(folder)
+    same = before and (before.weights_sha256, before.features) == (card.sha256, real.features)
+    return list(before.runs) if same else []
 
 
 def _run(folder: Path, plan: Plan, real: Real, arguments: argparse.Namespace) -> Score:
@@ -114,6 +126,7 @@ def _record(
     """The runs with their conditions; what else was measured of the same weights stays."""
     before = Metrics.read(folder)
     same = before is not None and before.weights_sha256 == card.sha256
+    same = same and before.features == real.features
     where = machine.conditions(arguments.device, arguments.dtype)
     metrics = Metrics(
         model=card.name,
@@ -230,6 +243,11 @@ def options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", choices=("cpu", "cuda"))
     command.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     command.add_argument("--threads", type=int, help="of the processor")
+    command.add_argument(
+        "--features",
+        choices=("own", "inception"),
+        help="of which network; default: Inception's where its weights are there",
+    )
     command.add_argument(
         "--table",
         action="store_true",

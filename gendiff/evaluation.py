@@ -16,10 +16,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gendiff import clock, metrics
+from gendiff import clock, inception, metrics
 from gendiff.bench import psnr
 from gendiff.data import open_data
 from gendiff.errors import GendiffError, whole
+from gendiff.inception import InceptionReader
 from gendiff.metrics import Nearest, Sample
 from gendiff.readers import BATCH as READ_BATCH
 from gendiff.readers import PictureReader, load_reader
@@ -75,7 +76,7 @@ class Real:
     pictures to the nearest training picture. nearest: that measure.
     """
 
-    reader: PictureReader
+    reader: PictureReader | InceptionReader
     test: Tensor
     train: Tensor
     distances: Tensor
@@ -83,7 +84,7 @@ class Real:
 
     @property
     def features(self) -> Features:
-        return Features(self.reader.card.name, self.reader.accuracy, self.reader.dim)
+        return Features(self.reader.name, self.reader.accuracy, self.reader.dim)
 
     @property
     def reference(self) -> Reference:
@@ -98,17 +99,20 @@ class Real:
 
 
 @lru_cache(maxsize=2)
-def real(data: str, folder: Path = FOLDER, count: int = REAL) -> Real:
+def real(data: str, folder: Path = FOLDER, count: int = REAL, weights: Path | None = None) -> Real:
     """Read the real pictures of a data set, once; later calls and processes take what was kept.
 
+    The features are those of Inception if `weights` is its file, else of our own network.
     Raises GendiffError where the data or the network that reads it is missing.
     """
     if data not in COPIES:
         raise GendiffError(f"There is no network here that reads {data!r}; nothing can be scored.")
     reader = load_reader(data)
+    if weights is not None:
+        reader = inception.with_inception(reader, weights)
     train = open_data(data, "train", COPIES[data])
     nearest = Nearest(train.batch(torch.arange(len(train)))[0])
-    path = folder / f"real-{data}-{reader.card.sha256[:12]}-{count}.pt"
+    path = folder / f"real-{data}-{reader.sha256[:12]}-{count}.pt"
     kept = _load(path)
     if kept is None:
         kept = {}
@@ -132,7 +136,7 @@ class Sampling:
 
     def __init__(self, model: Model, plan: Plan, real: Real, folder: Path = FOLDER) -> None:
         self.model, self.plan, self.real = model, plan, real
-        weights = f"{model.card.name}-{model.card.sha256[:12]}-{real.reader.card.sha256[:8]}"
+        weights = f"{model.card.name}-{model.card.sha256[:12]}-{real.reader.sha256[:8]}"
         way = "-".join(str(part) for part in plan.way if part is not None)
         self.path = folder / weights / f"{model.device.type}-{way}.pt"
         kept = _load(self.path)

@@ -81,6 +81,14 @@ class PictureReader:
         return read(self.net, x)
 
     @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def sha256(self) -> str:
+        return self.card.sha256
+
+    @property
     def accuracy(self) -> float:
         """Mean over the heads, on real test pictures."""
         values = self.card.training["accuracy"].values()

@@ -43,7 +43,7 @@ def real():
 @pytest.fixture
 def evaluated(real, monkeypatch):
     """`python -m gendiff evaluate` finds that reader."""
-    monkeypatch.setattr(evaluation, "real", lambda data, folder: real)
+    monkeypatch.setattr(evaluation, "real", lambda data, folder, weights: real)
 
 
 def run(model, plan, real, folder):
