@@ -37,7 +37,14 @@ class Fetched:
     def __init__(self, settings: hub.Settings) -> None:
         self.settings = settings
         self._guard = threading.Lock()
-        self._notes = {note.facts.name: note for note in hub.notes(settings) if note.card}
+        self._notes: dict[str, hub.Note] = {}
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Models that another process has fetched since are here, too."""
+        notes = {note.facts.name: note for note in hub.notes(self.settings) if note.card}
+        with self._guard:
+            self._notes = notes
 
     @property
     def open(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,11 +14,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gendiff.bench import warm_up
 from gendiff.cards import FEATURES
-from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
 from gendiff.hub import Settings
 from gendiff.images import untile
+from gendiff.studio import zero
 from gendiff.studio.fetched import Fetched
 from gendiff.weights import (
     BUNDLED,
@@ -62,6 +64,7 @@ class Studio:
         self.folder, self.device = folder, pick_device(device)
         self.dtype = pick_dtype(self.device.type, dtype)
         self._models: dict[tuple[str, str], Model] = {}
+        self._warm: set[tuple[str, str]] = set()
         self._locks: dict[tuple[str, str], threading.Lock] = {}
         self._guard = threading.Lock()
         self.fetched = fetched
@@ -69,9 +72,21 @@ class Studio:
     @classmethod
     def with_hub(cls, device: str | None = None, dtype: str | None = None) -> Studio:
         """The bundled models and those of the Hub, as the environment allows."""
+        borrowed = zero.attached() is not None  # asked before anything looks for a device
         # A visitor must not see what only this machine's token may see.
         fetched = Fetched(Settings.here(token=False))
-        return cls(device=device, dtype=dtype, fetched=fetched)
+        studio = cls(device=device, dtype=dtype, fetched=fetched)
+        if borrowed and studio.device.type == "cuda":
+            studio.place()
+        return studio
+
+    @cached_property
+    def near(self) -> Studio:
+        """For work that is done sooner than a GPU is borrowed (see `zero`): on ZeroGPU the same
+        models on the processor, anywhere else this very studio."""
+        if zero.attached() is None:
+            return self
+        return Studio(self.folder, "cpu", fetched=self.fetched)
 
     @cached_property
     def _found(self) -> tuple[dict[str, Card], dict[str, str]]:
@@ -100,6 +115,8 @@ class Studio:
 
     def card(self, name: str) -> Card:
         """The card of that name; GendiffError if there is none."""
+        if name not in self._cards and self.fetched:
+            self.fetched.look_again()  # another process may have fetched it
         if name not in self._cards:
             known = ", ".join(self._cards) or "none"
             raise GendiffError(f"There is no model {str(name)[:60]!r}; choose one of: {known}.")
@@ -121,7 +138,10 @@ class Studio:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             model = self._models.get(key) or self._load(*key)
+            if key not in self._warm:
+                warm_up(model, 1)
             with self._guard:
+                self._warm.add(key)
                 self._models.pop(key, None)
                 self._models[key] = model  # the last one is the one used last
                 self._let_go(name)
@@ -130,8 +150,16 @@ class Studio:
     def _load(self, name: str, dtype: str) -> Model:
         note = self.fetched.note(name) if self.fetched else None
         if note is None:
-            return _warmed(load(self.folder / name, self.device.type, dtype))
-        return _warmed(load_note(note, self.device.type, dtype))
+            return load(self.folder / name, self.device.type, dtype)
+        return load_note(note, self.device.type, dtype)
+
+    def place(self) -> None:
+        """Put the bundled models on the device without a call, as ZeroGPU wants it: before the
+        page is served, in the main thread, where CUDA is acted and nothing can be computed."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        for name in self._found[0]:
+            with suppress(GendiffError):  # told to the person who picks that model
+                self._models[name, dtype] = self._load(name, dtype)
 
     def _let_go(self, used: str) -> None:
         """Forget the models of the Hub that have not been used for longest, if there are many."""
@@ -142,6 +170,7 @@ class Studio:
                 return
             if key[0] != used:
                 del self._models[key], sizes[key]
+                self._warm.discard(key)
 
     def loaded(self) -> list[Card]:
         """The cards of the models that have been asked for so far, by name."""
@@ -152,12 +181,8 @@ class Studio:
 
         def work() -> None:
             for card in self._found[0].values():
-                try:
-                    self.model(card.name)
-                except (
-                    GendiffError
-                ):  # told to the person who picks that model; the others still load
-                    continue
+                with suppress(GendiffError):  # told to the person who picks that model
+                    self.near.model(card.name)
 
         thread = threading.Thread(target=work, name="preload", daemon=True)
         thread.start()
@@ -182,15 +207,6 @@ class Studio:
             return f"{torch.cuda.get_device_name()}, {dtype}"
         threads = torch.get_num_threads()
         return f"CPU, {threads} thread{'s' * (threads > 1)}, {dtype}"
-
-
-def _warmed(model: Model) -> Model:
-    """The model after its first call, which pays for set-up that no timing should include."""
-    if isinstance(model, Diffusion):
-        model.sample([0], steps=1)
-    else:
-        model.sample([0])
-    return model
 
 
 @lru_cache(maxsize=8)

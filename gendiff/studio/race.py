@@ -21,6 +21,7 @@ from gendiff.bench import warm_up
 from gendiff.errors import GendiffError, whole
 from gendiff.images import to_uint8
 from gendiff.noise import checked, resolve_labels
+from gendiff.studio import zero
 from gendiff.studio.contestants import Contestant, contestants
 from gendiff.studio.models import Studio
 from gendiff.weights import Model
@@ -167,6 +168,16 @@ def forecast(studio: Studio, race: Race) -> Iterator[tuple[str, float]]:
         except GendiffError:  # the race says so
             continue
         yield one.title(), expected(model, one, len(race.seeds), race.batch)
+
+
+def cost(studio: Studio, race: Race) -> float:
+    """Seconds on a borrowed GPU, roughly; nothing is loaded. See `zero`."""
+    sizes = [min(race.batch, len(race.seeds) - i) for i in range(0, len(race.seeds), race.batch)]
+    return sum(
+        zero.seconds(studio.card(one.model), one.nfe, size)
+        for one in race.contestants
+        for size in sizes
+    )
 
 
 def expected(model: Model, one: Contestant, pictures: int, batch: int) -> float:

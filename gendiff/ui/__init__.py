@@ -12,6 +12,7 @@ from gendiff.ui import about, api, compare, denoise, forward, gan, hub, interpol
 from gendiff.ui.parts import Page
 from gendiff.ui.theme import SCRIPT, STYLE, theme
 
+SHORT = ("gan", "forward")  # tabs whose work takes no longer than to borrow a GPU
 QUEUE = 40  # visitors who may wait; beyond it they are told that the app is busy
 
 
@@ -38,7 +39,7 @@ def build(studio: Studio) -> gr.Blocks:
                 ("about", "About", about),
             ):
                 with page.tab(name, title):
-                    module.build(studio, page)
+                    module.build(studio.near if name in SHORT else studio, page)
         hub.build(studio, demo)
         page.wire(demo, tabs)
         api.publish(studio)

@@ -16,8 +16,9 @@ import numpy as np
 
 from gendiff.errors import GendiffError
 from gendiff.images import to_pil
-from gendiff.studio import Studio, service
-from gendiff.ui.parts import MODEL_WORK, bounded
+from gendiff.noise import parse
+from gendiff.studio import Studio, service, zero
+from gendiff.ui.parts import MODEL_WORK, bounded, on_device
 from gendiff.weights import Card
 
 Sampler = Literal["ddpm", "ddim", "renoise", "dpmpp_2m", "heun"]
@@ -91,7 +92,7 @@ def publish(studio: Studio) -> None:
         """The models that are here, cheapest first; a picture's shape is (C, H, W)."""
         return [_info(card) for card in studio.cards()]
 
-    @bounded
+    @on_device(lambda *asked: _cost(studio, *asked))
     def sample(
         model: str,
         seeds: str = "0-15",
@@ -115,7 +116,7 @@ def publish(studio: Studio) -> None:
             "conditions": studio.conditions(),
         }
 
-    @bounded
+    @on_device(lambda *asked: _cost(studio, *asked))
     def trajectory(
         model: str,
         seeds: str = "0",
@@ -143,7 +144,7 @@ def publish(studio: Studio) -> None:
                 "x_s": _urls(step.x_s),
             }
 
-    @bounded
+    @on_device(lambda model, _, frames, *__: zero.seconds(studio.card(model), 25, frames))
     def interpolate(
         model: str, seeds: str = "0, 1", frames: int = 16, path: Path = "slerp", label: str = "any"
     ) -> list[str]:
@@ -182,6 +183,15 @@ def _spelled_out(function: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(function).replace(return_annotation=answer)
     function.__signature__ = signature  # type: ignore[attr-defined]
     return function
+
+
+def _cost(
+    studio: Studio, model: str, seeds: str, _: str, sampler: str, steps: int, *rest: Any
+) -> float:
+    """Seconds on a GPU, roughly, of `sample` and `trajectory`; for a GAN it is one call."""
+    card, calls = studio.card(model), steps * (1 + (sampler == "heun"))
+    pictures = len(parse(seeds, most=service.PICTURES_MAX))
+    return zero.seconds(card, calls if card.family == "diffusion" else 1, pictures)
 
 
 def _info(card: Card) -> ModelInfo:

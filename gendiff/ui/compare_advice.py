@@ -8,7 +8,7 @@ import gradio as gr
 
 from gendiff.studio import Studio
 from gendiff.studio.advice import QUESTIONS, Advice, advise
-from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, bounded, choice_of
+from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, choice_of, on_device
 from gendiff.ui.views import View
 
 NAMES = {"gan": "a GAN", "diffusion": "a diffusion model", "flow": "a normalizing flow"}
@@ -29,7 +29,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         with gr.Column(scale=7):
             told = gr.HTML(_waiting(0), elem_id="compare-advice", apply_default_css=False)
 
-    @bounded
+    @on_device(lambda *_: 1.0)  # one call is timed
     def recommend(chosen: str, *answers: str | None) -> str:
         given = dict(zip(QUESTIONS, answers, strict=True))
         if not all(given.values()):

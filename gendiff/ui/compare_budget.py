@@ -12,7 +12,15 @@ import numpy as np
 from gendiff.studio import Studio, budget, quality
 from gendiff.studio.budget import Delivered, Spend
 from gendiff.studio.timeline import blank
-from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, bounded, choice_of, status, wire_stop
+from gendiff.ui.parts import (
+    MODEL_WORK,
+    PRIVATE,
+    Page,
+    choice_of,
+    on_device,
+    status,
+    wire_stop,
+)
 from gendiff.ui.player import Frame, Message, Pane, Player, Run, stopped
 from gendiff.ui.standings import number
 from gendiff.ui.views import View
@@ -48,7 +56,8 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
             with gr.Accordion("How it is spent", open=False):
                 gr.Markdown(WHY)
 
-    @bounded
+    # what both families spend, and before it one call of each size of batch
+    @on_device(lambda _, seconds: 2 * float(seconds) + 2)
     def spend(chosen: str, seconds: str) -> Iterator[tuple[Any, Any, Any]]:
         yield gr.skip(), "Timing one call of each network …", gr.skip()
         spends = budget.plans(studio, chosen, float(seconds))

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 
 from gendiff.images import enlarge
-from gendiff.studio import Studio, diversity, quality
+from gendiff.studio import Studio, diversity, quality, zero
 from gendiff.studio.diversity import Diversity, Group
 from gendiff.ui.api import data_url
 from gendiff.ui.charts import Axis, Dot, Series, chart
@@ -18,9 +18,9 @@ from gendiff.ui.parts import (
     MODEL_WORK,
     PRIVATE,
     Page,
-    bounded,
     class_index,
     number_in,
+    on_device,
     status,
     wire_stop,
 )
@@ -71,7 +71,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
             with gr.Accordion("What this shows", open=False):
                 gr.Markdown(WHY)
 
-    @bounded
+    @on_device(lambda chosen, _: _cost(studio, chosen))
     def sample_class(chosen: str, label: str) -> Iterator[tuple[Any, Any, Any]]:
         for news in diversity.make(studio, chosen, class_index(label) or 0):
             if isinstance(news, Diversity):
@@ -98,6 +98,12 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     wire_stop(stop, player, line, event)
     settings = {"class": (label, lambda text: str(number_in(0, 999)(text)))}
     return View(settings, [label, board, player], follow=follow)
+
+
+def _cost(studio: Studio, data: str) -> float:
+    """Seconds on a GPU, roughly."""
+    cards = [card for card in studio.cards("diffusion") if card.data == data]
+    return sum(zero.seconds(card, diversity.STEPS, diversity.SEEDS) for card in cards[:1])
 
 
 def _first(data: str | None) -> str:

@@ -12,7 +12,7 @@ from gendiff.studio import Studio, quality, race
 from gendiff.studio.contestants import contestant
 from gendiff.studio.race import Lap, Result
 from gendiff.ui import quality_page
-from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, bounded, status
+from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, on_device, status
 from gendiff.ui.player import Frame, Message, Pane, Player, Run
 from gendiff.ui.views import View
 
@@ -65,10 +65,12 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     with gr.Accordion("What the numbers mean", open=False):
         gr.Markdown(WHY)
 
-    @bounded
-    def samples(chosen: str, event: gr.EventData) -> Iterator[tuple[Any, Any]]:
-        asked = event._data if isinstance(event._data, dict) else {}
-        plan = race.alone(studio, contestant(studio, str(asked.get("spec"))[:80], chosen), SHOWN)
+    def plan_of(chosen: str, spec: str) -> race.Race:
+        return race.alone(studio, contestant(studio, spec, chosen), SHOWN)
+
+    @on_device(lambda *asked: race.cost(studio, plan_of(*asked)))
+    def sample(chosen: str, spec: str) -> Iterator[tuple[Any, Any]]:
+        plan = plan_of(chosen, spec)
         title = plan.contestants[0].title()
         for happened in race.run(studio, plan):
             if isinstance(happened, Result) and happened.failed:
@@ -78,6 +80,10 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
                     yield _samples(studio, plan, happened), f"{title}: done."
                 elif happened.nfe % 4 == 1:
                     yield gr.skip(), f"{title}: call {happened.nfe} of {plan.contestants[0].nfe}."
+
+    def samples(chosen: str, event: gr.EventData) -> Iterator[tuple[Any, Any]]:
+        asked = event._data if isinstance(event._data, dict) else {}
+        yield from sample(chosen, str(asked.get("spec"))[:80])
 
     board.pick(
         samples,

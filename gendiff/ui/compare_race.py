@@ -9,7 +9,7 @@ import gradio as gr
 
 from gendiff.errors import GendiffError
 from gendiff.noise import parse
-from gendiff.studio import Studio, race, records
+from gendiff.studio import Studio, race, records, zero
 from gendiff.studio.contestants import LANES_MAX, contestant, data_sets
 from gendiff.studio.race import BATCH, PICTURES_MAX, Race, Result, prepare
 from gendiff.studio.timeline import Timeline
@@ -23,6 +23,7 @@ from gendiff.ui.parts import (
     bounded,
     class_index,
     number_in,
+    on_device,
     status,
     wire_stop,
 )
@@ -108,12 +109,10 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
                 gr.Markdown(WHY)
     last = gr.State(None)
 
-    @bounded
-    def run(
-        chosen: str, data: str, lanes: list[str], seeds: str, batch: float, label: str
+    @on_device(lambda *settings: race.cost(studio, _plan(studio, *settings)))
+    def racing(
+        data: str, lanes: list[str], seeds: str, batch: float, label: str
     ) -> Iterator[tuple[Any, Any, Any, Any]]:
-        if chosen != "race":  # a link to another view of this tab presses this button, too
-            return
         plan = _plan(studio, data, lanes, seeds, batch, label)
         timeline, results = Timeline(plan, snapshots(plan)), []
         try:
@@ -126,6 +125,10 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         record = records.record(studio, plan, results)
         kept = {"record": record, "pictures": timeline.final()}
         yield gr.skip(), gr.skip(), standings(record), kept
+
+    def run(chosen: str, *settings: Any) -> Iterator[tuple[Any, Any, Any, Any]]:
+        if chosen == "race":  # a link to another view of this tab presses this button, too
+            yield from racing(*settings)
 
     @bounded
     def foresee(
@@ -148,16 +151,17 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         **PRIVATE,
     )
     wire_stop(stop, player, line, event)
-    gr.on(
-        [data.input, lanes.input, batch.release, seeds.blur],
-        lambda lanes, *rest: _quietly(foresee, lanes, *rest),
-        settings,
-        line,
-        show_progress="hidden",
-        trigger_mode="always_last",
-        **MODEL_WORK,
-        **PRIVATE,
-    )
+    if zero.attached() is None:  # there, a forecast would wait for a GPU as long as the race
+        gr.on(
+            [data.input, lanes.input, batch.release, seeds.blur],
+            lambda lanes, *rest: _quietly(foresee, lanes, *rest),
+            settings,
+            line,
+            show_progress="hidden",
+            trigger_mode="always_last",
+            **MODEL_WORK,
+            **PRIVATE,
+        )
     wire_exports(player, line, "race", hold=24)
     for form, button in saves.items():
         wire_sheet(studio, form, button, last)

@@ -10,7 +10,7 @@ import gradio as gr
 
 from gendiff.errors import GendiffError
 from gendiff.noise import parse
-from gendiff.studio import Studio
+from gendiff.studio import Studio, zero
 from gendiff.studio.denoising import (
     EPS_SCALE,
     PICTURES_MAX,
@@ -27,13 +27,13 @@ from gendiff.ui.parts import (
     MODEL_WORK,
     PRIVATE,
     Page,
-    bounded,
     choice_of,
     class_index,
     class_picker,
     heading,
     model_picker,
     number_in,
+    on_device,
     status,
     wire_stop,
 )
@@ -167,7 +167,7 @@ def build(studio: Studio, page: Page) -> None:
                 elem_id="denoise-player",
             )
 
-    @bounded
+    @on_device(lambda *values: _cost(studio, read_settings(*values)))
     def denoise(
         model: str | None,
         label: str | None,
@@ -296,6 +296,12 @@ def read_settings(
         variance,
         None if precision == "auto" else precision,
     )
+
+
+def _cost(studio: Studio, chosen: Settings) -> float:
+    """Seconds on a GPU, roughly."""
+    calls = int(chosen.steps) * (1 + (chosen.sampler == "heun")) * (1 + (chosen.guidance != 1))
+    return zero.seconds(studio.card(chosen.model), calls, len(chosen.seeds))
 
 
 def _seeds(text: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from gendiff.errors import GendiffError
-from gendiff.studio import Studio
+from gendiff.errors import GendiffError, whole
+from gendiff.studio import Studio, zero
 from gendiff.studio import walk as walks
 from gendiff.studio.walk import FRAMES_MAX, SIDE_MAX, STEPS_MAX
 from gendiff.ui import examples
@@ -25,6 +25,7 @@ from gendiff.ui.parts import (
     follows_models,
     heading,
     number_in,
+    on_device,
     status,
     wire_stop,
 )
@@ -115,7 +116,7 @@ def build(studio: Studio, page: Page) -> None:
             with gr.Accordion("Why slerp, and what to look for", open=False):
                 gr.Markdown(WHY)
 
-    @bounded
+    @on_device(lambda data, *values: _cost(studio, data, *values))
     def run(
         data: str,
         view: str,
@@ -187,6 +188,17 @@ def example(studio: Studio) -> Message:
     walk = walks.walk(studio, data, SEEDS, frames=FRAMES, loop=True, steps=STEPS)
     gan, diffusion = walks.data_sets(studio)[data]
     return whole_walk(walk, f"Pre-computed: {gan.name}, {diffusion.name}; {studio.conditions()}")
+
+
+def _cost(
+    studio: Studio, data: str, view: str, seeds: str, frames: float, side: float, *rest: Any
+) -> float:
+    """Seconds on a GPU, roughly."""
+    grid, steps = view == "grid", whole("DDIM steps", rest[-1], 2, STEPS_MAX)
+    walks.anchors(seeds, exactly=4 if grid else None)
+    side, frames = whole("Sides", side, 2, SIDE_MAX), whole("Frames", frames, 2, FRAMES_MAX)
+    cards = walks.data_sets(studio).get(data)
+    return zero.seconds(cards[1], steps, side**2 if grid else frames) if cards else 0.0
 
 
 # ---- Choices --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from gendiff.errors import GendiffError
-from gendiff.studio import Studio
+from gendiff.studio import Studio, zero
 from gendiff.ui.page import PRIVATE, QUICK, Page, Reader, Setting
 from gendiff.ui.runs import stopped
 
@@ -29,6 +29,7 @@ __all__ = [
     "heading",
     "model_picker",
     "number_in",
+    "on_device",
     "status",
     "wire_stop",
 ]
@@ -63,6 +64,12 @@ def bounded(handler: F) -> F:
             raise gr.Error(str(error), duration=12, print_exception=False) from error
 
     return call  # type: ignore[return-value]
+
+
+def on_device(estimate: Callable[..., float]) -> Callable[[F], F]:
+    """`bounded`, for model work: on ZeroGPU with a GPU for about estimate(*the same arguments)
+    seconds; what cannot be estimated, because it makes no sense, costs none."""
+    return lambda handler: bounded(zero.on_gpu(bounded(handler), estimate))
 
 
 def model_picker(studio: Studio, family: str, label: str = "Model") -> gr.Dropdown:
