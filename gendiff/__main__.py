@@ -149,6 +149,15 @@ def _compare(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--checkpoints", type=Path, metavar="FOLDER", help="default: bundled")
     command.add_argument(
+        "--estimate",
+        type=int,
+        metavar="N",
+        help="no race: the quality that N pictures of each tell (16 to 256), with intervals",
+    )
+    command.add_argument(
+        "--first", type=int, default=10_000, help="seed of an estimate; default: 10000"
+    )
+    command.add_argument(
         "--out", type=Path, metavar="FILE", help="a sheet with pictures: .html, .md, .csv or .json"
     )
     form = command.add_mutually_exclusive_group()

@@ -1,9 +1,12 @@
-"""The command `compare`: the race of the app's Compare tab, as a table, JSON or CSV."""
+"""The command `compare`: the race of the app's Compare tab, as a table, JSON or CSV; or, of the
+same contestants, what a few pictures tell of their quality."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+from collections.abc import Sequence
 
 from tqdm import tqdm
 
@@ -11,7 +14,7 @@ from gendiff.errors import GendiffError
 from gendiff.films import class_of, save, writable
 from gendiff.noise import parse
 from gendiff.report import table
-from gendiff.studio import Studio, records, sheet
+from gendiff.studio import Studio, estimate, records, sheet
 from gendiff.studio.contestants import contestants
 from gendiff.studio.race import PICTURES_MAX, Lap, Race, Ready, Result, prepare, run
 from gendiff.studio.timeline import Timeline
@@ -21,10 +24,13 @@ DEFAULT = ("gan", "ddim-50")
 
 
 def race(arguments: argparse.Namespace) -> None:
-    """Race the contestants."""
+    """Race the contestants, or estimate their quality."""
     folder = arguments.checkpoints or BUNDLED
     studio = Studio(folder, device=arguments.device, dtype=arguments.dtype)
     words = arguments.contestants or DEFAULT
+    if arguments.estimate is not None:
+        estimates(studio, words, arguments)
+        return
     first = contestants(studio, words, arguments.data)[0]
     plan = prepare(
         studio,
@@ -49,6 +55,55 @@ def race(arguments: argparse.Namespace) -> None:
         save(arguments.out, written.encode())
     if all(one.failed for one in results):
         raise GendiffError("None of the contestants could race; see above why.")
+
+
+def estimates(studio: Studio, words: Sequence[str], arguments: argparse.Namespace) -> None:
+    """Estimate the contestants' quality behind a bar of pictures, however long it takes."""
+    if arguments.csv or arguments.out:
+        raise GendiffError("An estimate is a table or --json; --csv and --out are of the race.")
+    plan = estimate.prepare(studio, words, arguments.data, arguments.estimate, arguments.first)
+    found: dict[str, estimate.Estimate] = {}
+    with tqdm(total=plan.pictures * len(plan.contestants), disable=None, leave=False) as bar:
+        for news in estimate.run(studio, plan, most=math.inf):
+            bar.set_description(news.contestant.title())
+            if isinstance(news, estimate.Estimate):
+                found[news.contestant.spec] = news
+                bar.n = sum(one.images for one in found.values())
+                bar.refresh()
+    record = records.estimates(studio, plan, list(found.values()))
+    print(json.dumps(record, indent=2) if arguments.json else estimated(record))
+
+
+def estimated(record: records.Record) -> str:
+    """The record of an estimate for people."""
+
+    def cell(interval: dict[str, float] | None, times: float, unit: str) -> str:
+        if interval is None:
+            return "-"
+        value, low, high = (f"{times * part:.1f}" for part in interval.values())
+        return f"{value}{unit} ({low} to {high})"
+
+    header = ("contestant", "NFE", "N", "KID x 1000", "obeys class", "valid cats")
+    rows = [
+        (
+            one["contestant"],
+            str(one["nfe"]),
+            str(one["images"]),
+            cell(one["kid"], 1000, ""),
+            cell(one["obedience"], 100, "%"),
+            cell(one["valid"], 100, "%"),
+        )
+        for one in record["estimates"]
+    ]
+    where = (
+        f"{record['machine']}: {record['device']}, {record['dtype']}; features of "
+        f"{record['features']} against {record['real']} bundled pictures of the test split; "
+        "estimates with 95 % intervals, no substitute for python -m gendiff evaluate"
+    )
+    failed = [
+        f"{one['contestant']}: {one['failed']}" for one in record["estimates"] if one["failed"]
+    ]
+    return "\n\n".join([where, table(header, rows), *failed])
 
 
 def watch(studio: Studio, plan: Race, timeline: Timeline) -> list[Result]:

@@ -46,7 +46,8 @@ class Reading:
         features: (B, D), float32, on the CPU like all the others.
         kinds: head -> (B,) the most probable kind.
         confidence: (B,) the lowest of the heads' highest probabilities.
-        distance: (B,) cats only, how far from the painting of what was read; else None.
+        distance: (B,) cats only, how far from the painting of what was read; else None, and None
+            where nothing was painted.
     """
 
     features: Tensor
@@ -72,13 +73,14 @@ class PictureReader:
     card: Card
     net: Reader
 
-    def __call__(self, x: Tensor) -> Reading:
+    def __call__(self, x: Tensor, paint: bool = True) -> Reading:
+        """paint: also how far cats are from their painting, which needs the artist's parts."""
         if x.ndim != 4 or tuple(x.shape[1:]) != tuple(self.card.shape):
             raise GendiffError(
                 f"{self.card.name} reads pictures of {tuple(self.card.shape)}; "
                 f"got {tuple(x.shape)}."
             )
-        return read(self.net, x)
+        return read(self.net, x, paint)
 
     @property
     def name(self) -> str:
@@ -109,7 +111,7 @@ def load_reader(data: str, device: str = "cpu", folder: Path = BUNDLED) -> Pictu
 
 
 @torch.no_grad()
-def read(net: Reader, x: Tensor) -> Reading:
+def read(net: Reader, x: Tensor, paint: bool = True) -> Reading:
     """One batch through the network; the network must be in evaluation mode."""
     weight = next(net.parameters())
     features = net(x.to(weight.device, weight.dtype).contiguous(memory_format=torch.channels_last))
@@ -117,7 +119,7 @@ def read(net: Reader, x: Tensor) -> Reading:
     kinds = {name: chance.indices.cpu() for name, chance in chances.items()}
     confidence = {name: chance.values.float().cpu() for name, chance in chances.items()}
     distance = None
-    if set(kinds) == set(ATTRIBUTES):
+    if paint and set(kinds) == set(ATTRIBUTES):
         codes = torch.stack([kinds[name] for name in ATTRIBUTES], dim=1)
         # What cannot be seen need not be read.
         confidence["mouth"] = confidence["mouth"].masked_fill(hides_mouth(codes), 1.0)

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "gendiff"
 ROWS = [  # from the bottom; a name stands for a module or for all modules of a package
     {"errors"},
     {"results"},
-    {"schedule", "noise", "latent", "images", "clock", "batches", "cards", "team"},
+    {"schedule", "noise", "latent", "images", "clock", "batches", "cards", "team", "intervals"},
     {"sources"},
     {"cats", "mixtures"},
     {"readme", "learning"},

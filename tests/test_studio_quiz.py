@@ -15,7 +15,7 @@ from gendiff.studio import Studio, bank, quiz, rooms
 from gendiff.studio.bank import KINDS
 from gendiff.studio.models import Real
 from gendiff.studio.neighbours import nearest
-from gendiff.studio.quiz import ROUND, score, wilson
+from gendiff.studio.quiz import ROUND, score
 from gendiff.studio.rooms import LIFE, Rooms
 
 DATA = "fashion"
@@ -64,21 +64,6 @@ def test_a_seed_that_is_none_is_refused(seed):
 def test_a_data_set_without_samples_is_refused(data):
     with pytest.raises(GendiffError, match="made beforehand"):
         quiz.quiz(data, 1)
-
-
-def test_wilson_against_published_and_limiting_values():
-    low, high = wilson(8, 10)
-    assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
-    assert wilson(0, 0) == (0.0, 1.0)
-    low, high = wilson(500_000, 1_000_000)
-    assert high - low == pytest.approx(2 * 1.96 * 0.5 / 1000, rel=1e-3)
-    for right in range(11):  # its ends solve |p - p_hat| = z sqrt(p (1 - p) / n)
-        for end in wilson(right, 10):
-            assert abs(end - right / 10) == pytest.approx(
-                1.96 * (max(end * (1 - end), 0) / 10) ** 0.5, abs=1e-9
-            )
 
 
 def test_the_score_is_a_confusion_matrix():

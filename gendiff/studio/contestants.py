@@ -48,7 +48,7 @@ class Contestant:
     def title(self) -> str:
         """`DDIM-50`, `GAN`: short enough for the head of a lane."""
         if self.sampler:
-            return f"{TITLES[self.sampler]}, {self.steps} steps"
+            return f"{TITLES[self.sampler]}, {self.steps} step{'s' * (self.steps != 1)}"
         return self.model.rpartition("-")[2].upper()
 
 
@@ -63,21 +63,22 @@ def data_sets(studio: Studio) -> dict[str, str]:
 
 
 def contestants(
-    studio: Studio, texts: Sequence[str], data: str | None = None
+    studio: Studio, texts: Sequence[str], data: str | None = None, least: int = 2
 ) -> tuple[Contestant, ...]:
     """The contestants that these words name.
 
     Args:
         data: the data set of words without a checkpoint; None: that of the first checkpoint named.
+        least: how many there must be.
 
     Raises:
-        GendiffError: a word that names none, the same one twice, another number than 2 to 4, or
-            contestants that have learned different data sets.
+        GendiffError: a word that names none, the same one twice, another number than `least` to 4,
+            or contestants that have learned different data sets.
     """
     words = [word for text in texts if (word := str(text).strip())]
-    if not 2 <= len(words) <= LANES_MAX:
+    if not least <= len(words) <= LANES_MAX:
         raise GendiffError(
-            f"A race has 2 to {LANES_MAX} contestants, like gan and ddim-50; you gave "
+            f"Choose {least} to {LANES_MAX} contestants, like gan and ddim-50; you gave "
             f"{len(words)}."
         )
     named = (card for word in words if (card := _card(studio, word.partition(":")[0])))

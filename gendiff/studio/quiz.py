@@ -6,7 +6,6 @@ right a third of the time.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
@@ -14,6 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from gendiff.errors import GendiffError, whole
+from gendiff.intervals import wilson
 from gendiff.studio import bank
 from gendiff.studio.bank import KINDS, Bank
 
@@ -108,17 +108,3 @@ def score(pairs: Sequence[tuple[str, str]]) -> Score:
             raise GendiffError(f"An answer is {', '.join(KINDS)}; got {str(said)[:20]!r}.")
         counts[KINDS.index(truth), KINDS.index(said)] += 1
     return Score(tuple(tuple(map(int, row)) for row in counts))
-
-
-def wilson(right: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """The score interval of a share, 95 %; (0, 1) where nothing was answered.
-
-    (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n) with p = right / n.
-    Wilson (1927), doi:10.1080/01621459.1927.10502953.
-    """
-    if total == 0:
-        return 0.0, 1.0
-    p, square = right / total, z * z / total
-    middle = p + square / 2
-    reach = z * math.sqrt(p * (1 - p) / total + square / (4 * total))
-    return max(0.0, (middle - reach) / (1 + square)), min(1.0, (middle + reach) / (1 + square))

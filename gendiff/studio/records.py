@@ -1,15 +1,18 @@
-"""A race as a record in JSON's types: settings, conditions, results, ratios, the command."""
+"""A race, or an estimate, as a record in JSON's types: settings, conditions, results, command."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from gendiff.machine import describe
+from gendiff.studio import estimate
+from gendiff.studio.estimate import Estimate
 from gendiff.studio.models import Studio
 from gendiff.studio.race import Race, Result
 
@@ -57,6 +60,36 @@ def record(studio: Studio, race: Race, results: Sequence[Result]) -> dict[str, o
         **conditions(studio),
         "results": rows,
         "command": command(race),
+    }
+
+
+def estimates(studio: Studio, plan: estimate.Plan, found: Sequence[Estimate]) -> Record:
+    """What a few pictures told, in JSON's types."""
+    against = estimate.yardstick(studio, plan.data)
+    rows = [
+        {
+            "contestant": one.contestant.spec,
+            "title": one.contestant.title(),
+            "nfe": one.nfe,
+            "images": one.images,
+            "seconds": one.seconds,
+            **{
+                name: None if (value := getattr(one, name)) is None else asdict(value)
+                for name in ("kid", "obedience", "valid")
+            },
+            "failed": one.failed or None,
+        }
+        for one in found
+    ]
+    return {
+        "data": plan.data,
+        "first_seed": plan.first,
+        "features": against.reader.name,
+        "real": len(against.features),
+        "confidence": 0.95,
+        **conditions(studio),
+        "estimates": rows,
+        "command": estimate.command(plan),
     }
 
 

@@ -11,7 +11,7 @@ from gendiff.errors import GendiffError
 from gendiff.studio import Studio, quality, race
 from gendiff.studio.contestants import contestant
 from gendiff.studio.race import Lap, Result
-from gendiff.ui import quality_page
+from gendiff.ui import compare_estimate, quality_page
 from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, on_device, status
 from gendiff.ui.player import Frame, Message, Pane, Player, Run
 from gendiff.ui.views import View
@@ -49,7 +49,7 @@ element.addEventListener("keydown", (event) => {
 
 
 def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
-    """Components and wiring; nothing of it belongs in the address."""
+    """Components and wiring; what of it belongs in the address."""
     board = gr.HTML(
         _page(studio, data.value),
         js_on_load=_PICK,
@@ -62,6 +62,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         placeholder="Press a point of a chart to see its samples.",
         elem_id="compare-quality-player",
     )
+    settings, estimated = compare_estimate.build(studio, data)
     with gr.Accordion("What the numbers mean", open=False):
         gr.Markdown(WHY)
 
@@ -94,7 +95,11 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         **MODEL_WORK,
         **PRIVATE,
     )
-    return View({}, [board], follow=lambda chosen: [_page(studio, chosen)])
+    return View(
+        settings,
+        [board, estimated],
+        follow=lambda chosen: [_page(studio, chosen), compare_estimate.waiting()],
+    )
 
 
 def _page(studio: Studio, data: str | None) -> str:

@@ -144,18 +144,18 @@ def number_in(low: float, high: float, whole: bool = True) -> Callable[[str], fl
 
 
 def wire_stop(
-    button: gr.Button, player: gr.HTML, line: gr.Textbox, running: gr.events.Dependency
+    button: gr.Button, player: gr.HTML | None, line: gr.Textbox, running: gr.events.Dependency
 ) -> None:
-    """The button ends the running event, and the player and the line say so; a run that is done
-    stays done."""
+    """The button ends the running event, and the player (None: nothing is played) and the line
+    say so; a run that is done stays done."""
 
     def told(said: str) -> str:
         return said if said.startswith("Done") else "Stopped."
 
     button.click(
-        lambda said: (stopped("Stopped."), told(said)),
+        (lambda said: (stopped("Stopped."), told(said))) if player else told,
         line,
-        [player, line],
+        [player, line] if player else line,
         cancels=[running],
         queue=False,
         **PRIVATE,
