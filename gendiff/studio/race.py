@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from torch import Tensor
@@ -188,13 +188,19 @@ def expected(model: Model, one: Contestant, pictures: int, batch: int) -> float:
     return one.nfe * sum(call[min(size, pictures)] for size in batches)
 
 
-@lru_cache(maxsize=24)  # it keeps the models of its entries
+# Size of a batch -> seconds of a call; the studio decides which models stay, so none is held here.
+_CALLS: WeakKeyDictionary[Model, dict[int, float]] = WeakKeyDictionary()
+
+
 def _call(model: Model, size: int) -> float:
     """Seconds of one network call with `size` pictures, after the one that prepares kernels."""
-    warm_up(model, size)
-    start = clock.now(model.device)
-    warm_up(model, size)
-    return clock.now(model.device) - start
+    known = _CALLS.setdefault(model, {})
+    if size not in known:
+        warm_up(model, size)
+        start = clock.now(model.device)
+        warm_up(model, size)
+        known[size] = clock.now(model.device) - start
+    return known[size]
 
 
 def _facts(race: Race, one: Contestant) -> dict[str, object]:
