@@ -7,7 +7,8 @@ conditions stand beside the numbers. Medians, because other programs disturb sin
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 from gendiff.clock import now, timed
 from gendiff.machine import peak_mb, reset_peak
 from gendiff.sample import SAMPLERS
-from gendiff.weights import Model, load, pick_device
+from gendiff.weights import Model, load, pick_device, weights_file
 
 BATCHES = (1, 16)
 CALLS = 20  # network calls for one picture of a diffusion model, with dpmpp_2m
+LOADS = 3
 PSNR_MAX = 120.0  # dB; stands for pictures that are equal
 
 
@@ -45,7 +47,8 @@ class Measures:
     """What was measured of one checkpoint.
 
     Attributes:
-        load_seconds: from the folder to a model that can sample.
+        load_seconds: from the folder to a model that can sample; read_seconds: of its weights'
+            bytes alone. Of processor time, the file in the system's cache, the best of 3.
         paces: one for each batch size.
         overhead: sampler -> share of a step at 16 pictures that is not the network; {} for a GAN.
         peak_mb: the most memory while loading and running, MiB; None where the system tells none.
@@ -56,6 +59,7 @@ class Measures:
     shape: tuple[int, int, int]
     parameters: int
     load_seconds: float
+    read_seconds: float
     paces: tuple[Pace, ...]
     overhead: Mapping[str, float]
     peak_mb: float | None
@@ -90,9 +94,8 @@ def measure(
 ) -> Measures:
     """Load a checkpoint and measure it. quick: 5 steps or calls instead of 20."""
     reset_peak(pick_device(device))
-    start = now(pick_device(device))
+    load_seconds, read_seconds = loading(where, device, dtype)
     model = load(where, device, dtype)
-    load_seconds = now(model.device) - start
     calls = 5 if quick else CALLS
     paces = tuple(pace(model, batch, calls) for batch in BATCHES)
     gan = model.card.family == "gan"
@@ -105,6 +108,7 @@ def measure(
         shape=model.shape,
         parameters=sum(model.card.parameters.values()),
         load_seconds=load_seconds,
+        read_seconds=read_seconds,
         paces=paces,
         overhead=overhead,
         peak_mb=peak_mb(model.device),
@@ -127,6 +131,24 @@ def pace(model: Model, batch: int, calls: int) -> Pace:
     marks = [0.0, *(seconds for _, seconds in timed(run, model.device))]
     median = statistics.median(b - a for a, b in zip(marks, marks[1:], strict=False))
     return Pace(batch, 1000 * median, batch / marks[-1], steps)
+
+
+def loading(
+    where: str, device: str | None = None, dtype: str | None = None
+) -> tuple[float, float]:
+    """Seconds to load a model, and to read its weights' bytes alone: see `Measures`."""
+    path = weights_file(where)
+    load(where, device, dtype)  # what is imported and built once, and the system's cache
+
+    def best(work: Callable[[], object]) -> float:
+        seconds = []
+        for _ in range(LOADS):
+            start = time.process_time()
+            work()
+            seconds.append(time.process_time() - start)
+        return min(seconds)
+
+    return best(lambda: load(where, device, dtype)), best(path.read_bytes)
 
 
 def sampler_overhead(model: Model, sampler: str, steps: int, batch: int = 16) -> float:

@@ -27,7 +27,8 @@ class Report:
             f"torch {where.torch}",
             _speed_table(self.checkpoints),
             f"peak memory: {where.memory}; overhead: the highest of "
-            f"{', '.join(SAMPLERS)}, {BATCHES[-1]} pictures",
+            f"{', '.join(SAMPLERS)}, {BATCHES[-1]} pictures; load, read: to have the model, "
+            "and the bytes of its file alone",
         ]
         if self.precision:
             parts.append(_precision_table(self.precision))
@@ -61,6 +62,8 @@ def _speed_table(checkpoints: Iterable[Measures]) -> str:
         "images/s",
         "overhead",
         "peak MiB",
+        "load ms",
+        "read ms",
     )
     rows = []
     for one in checkpoints:
@@ -77,6 +80,8 @@ def _speed_table(checkpoints: Iterable[Measures]) -> str:
                     f"{speed.images_per_second:.2f}",
                     overhead if speed.batch == BATCHES[-1] else "",
                     peak if speed.batch == BATCHES[-1] else "",
+                    f"{1e3 * one.load_seconds:.1f}" if speed.batch == BATCHES[-1] else "",
+                    f"{1e3 * one.read_seconds:.1f}" if speed.batch == BATCHES[-1] else "",
                 )
             )
     return table(header, rows)

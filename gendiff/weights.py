@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gendiff import hub, schedule
@@ -27,6 +27,7 @@ from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
 from gendiff.gan import Gan
 from gendiff.hub import formats
+from gendiff.hub.tensors import assign, mapped
 from gendiff.nets.dcgan import DcganConfig, Discriminator, Generator
 from gendiff.nets.reader import Reader, ReaderConfig
 from gendiff.nets.unet import SpaceToDepth, UNet, UNetConfig
@@ -128,6 +129,16 @@ def load(
     return _own_model(folder, Card.read(folder), target, precision)
 
 
+def weights_file(where: str | os.PathLike[str]) -> Path:
+    """The file that `load` takes the weights from; raises as `load` where there is none."""
+    note = _note(where)
+    if note is not None:
+        return note.folder / note.form.weights
+    folder = find(where)
+    form = formats.local(folder)
+    return folder / (WEIGHTS if form is None else form.weights)
+
+
 def load_note(note: hub.Note, device: str | None = None, dtype: str | None = None) -> Model:
     """A model that has been fetched from the Hub; otherwise as `load`."""
     target, precision = pick_device(device), pick_dtype(device, dtype)
@@ -202,12 +213,11 @@ def _own_nets(
     folder: Path, card: Card, target: torch.device, precision: torch.dtype
 ) -> dict[str, nn.Module]:
     tensors = _read(folder / WEIGHTS, card)
-    nets = build(card)
+    with torch.device("meta"):  # without storage: the weights bring their own
+        nets = build(card)
     _check(nets, tensors, card.name)
     for part, net in nets.items():
-        net.load_state_dict(_own(tensors, part))
-        net.requires_grad_(False).eval()
-        net.to(target, precision, memory_format=torch.channels_last)
+        assign(net, _own(tensors, part), target, precision)
     return nets
 
 
@@ -313,7 +323,7 @@ def _read(path: Path, card: Card) -> dict[str, Tensor]:
             f"{CONFIG}); get the checkpoint again."
         )
     try:
-        return load_file(path)
+        return mapped(path)
     except (SafetensorError, OSError) as error:
         raise GendiffError(
             f"{card.name}: {path.name} is no valid safetensors file ({error})."

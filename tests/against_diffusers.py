@@ -13,14 +13,13 @@ import statistics
 import sys
 import tempfile
 import time
-from pathlib import Path
 from unittest.mock import patch
 
 import diffusers
 import torch
 
 import gendiff
-from gendiff.bench import psnr
+from gendiff import bench
 
 CIFAR = {
     "sample_size": 32,
@@ -41,9 +40,7 @@ def measure(steps: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         scheduler = diffusers.DDPMScheduler(variance_type="fixed_large")
         diffusers.DDPMPipeline(diffusers.UNet2DModel(**CIFAR), scheduler).save_pretrained(folder)
-        weights = Path(folder) / "unet" / "diffusion_pytorch_model.safetensors"
-        reading = min(_timed(weights.read_bytes) for _ in range(3))
-        loading = min(_timed(lambda: gendiff.load(folder, "cpu")) for _ in range(3))
+        loading, reading = bench.loading(folder, "cpu")
         model = gendiff.load(folder, "cpu")
         theirs = diffusers.DDIMPipeline.from_pretrained(folder)
     theirs.set_progress_bar_config(disable=True)
@@ -71,15 +68,9 @@ def measure(steps: int) -> None:
             f"{name:10} {steps / best:.3f} steps/s of processor time (median {steps / middle:.3f})"
         )
     print(f"ratio {min(seconds['diffusers']) / min(seconds['gendiff']):.2f}")
-    print(f"PSNR {float(psnr(*pictures.values())):.1f} dB")
+    print(f"PSNR {float(bench.psnr(*pictures.values())):.1f} dB")
     print(f"read the file {1e3 * reading:.0f} ms, load the model {1e3 * loading:.0f} ms")
     print(f"{torch.get_num_threads()} threads, float32, torch {torch.__version__}")
-
-
-def _timed(work) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def test_measures_of_a_diffusion_model(saved):
         assert 0.2 < seconds / (20 * pace.ms_per_step / 1000) < 20
     assert one.overhead.keys() == SAMPLERS.keys()
     assert all(0 < share < 1 for share in one.overhead.values())
-    assert one.load_seconds > 0 and (one.peak_mb is None or one.peak_mb > 50)
+    assert one.load_seconds > one.read_seconds > 0 and (one.peak_mb is None or one.peak_mb > 50)
 
 
 def test_measures_of_a_gan(saved):
@@ -139,7 +139,9 @@ def test_a_table_is_as_wide_as_it_must_be():
 
 def report(overhead, startup=None):
     pace = bench.Pace(16, 12.345, 64.8, 20)
-    one = bench.Measures("cats-x", "diffusion", (3, 64, 64), 7, 0.1, (pace,), overhead, 512.4)
+    one = bench.Measures(
+        "cats-x", "diffusion", (3, 64, 64), 7, 0.1, 0.004, (pace,), overhead, 512.4
+    )
     where = Conditions("A processor, 2 cores", "cpu", "float32", 2, "2.9", "of the whole process")
     exact = bench.Precision("cats-x", 57.64, 51.2, 16, 20, 1.0, 2.0)
     return Report(where, startup, (one,), (exact,))
@@ -153,7 +155,7 @@ def test_a_report_says_everything_it_knows():
         "import gendiff 2.50 s (torch alone 2.25 s); app.py to its page 6.5 s",
     ):
         assert words in text
-    row = ["cats-x", "3x64x64", "16", "20", "12.35", "64.80", "3.1%", "512"]
+    row = ["cats-x", "3x64x64", "16", "20", "12.35", "64.80", "3.1%", "512", "100.0", "4.0"]
     assert row in [line.split() for line in text.splitlines()]
     assert "app.py" not in report({}, Startup(2.5, 2.25, None)).text()
     assert "import gendiff" not in report({}).text()

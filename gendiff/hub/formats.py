@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gendiff.cards import Card
@@ -26,6 +25,7 @@ from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
 from gendiff.gan import Gan
 from gendiff.hub import gans, unets
+from gendiff.hub.tensors import assign, mapped
 from gendiff.nets.unet import SpaceToDepth, UNet, rename_old_attention
 
 OWN = ("config.json", "model.safetensors")
@@ -181,7 +181,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             raise GendiffError(f"{path.name} holds no plain list of weights.")
         return dict(saved)
     try:
-        return load_file(path)
+        return mapped(path)
     except (SafetensorError, OSError) as error:
         raise GendiffError(f"{path.name} is no valid safetensors file ({error}).") from error
 
@@ -207,11 +207,7 @@ def _fill(
             f"The weights of {name} are of another architecture than their configuration: "
             f"{len(wrong)} tensors do not fit ({', '.join(wrong[:3])})."
         )
-    net.load_state_dict(tensors, assign=True)
-    net.requires_grad_(False).eval()
-    net.to(device, dtype)
-    if device.type != "cpu" or dtype != torch.float32:  # there the format is chosen call by call
-        net.to(memory_format=torch.channels_last)
+    assign(net, tensors, device, dtype)
 
 
 def _card(

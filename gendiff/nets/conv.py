@@ -45,7 +45,19 @@ _A = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8
 _ONE = 7  # the product that every output of a tile takes once: A's column 1, twice
 
 
-class Conv2d(nn.Conv2d):
+class _Undrawn:
+    """No weights are drawn on "meta", where there is nothing to hold them."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
+class Linear(_Undrawn, nn.Linear):
+    """nn.Linear; quick to make for weights that come out of a file."""
+
+
+class Conv2d(_Undrawn, nn.Conv2d):
     """nn.Conv2d, weights and gradients included; without gradients it may take a faster way."""
 
     def __init__(self, *sizes: int, **options: Any) -> None:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gendiff.errors import GendiffError
-from gendiff.nets.conv import Conv2d
+from gendiff.nets.conv import Conv2d, Linear
 
 _ACTIVATIONS = {"silu": F.silu, "swish": F.silu, "mish": F.mish, "gelu": F.gelu, "relu": F.relu}
 _RESAMPLERS = ("conv", "resnet", None)
@@ -149,8 +149,8 @@ class _Embedding(nn.Module):
 
     def __init__(self, dim_in: int, dim: int) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(dim_in, dim)
-        self.linear_2 = nn.Linear(dim, dim)
+        self.linear_1 = Linear(dim_in, dim)
+        self.linear_2 = Linear(dim, dim)
 
     def forward(self, projection: Tensor) -> Tensor:
         return self.linear_2(F.silu(self.linear_1(projection.to(self.linear_1.weight.dtype))))
@@ -181,7 +181,7 @@ class _Residual(nn.Module):
         self.scale, self.resample = scale, resample
         self.norm1 = _group_norm(config, dim_in)
         self.conv1 = Conv2d(dim_in, dim, 3, padding=1)
-        self.time_emb_proj = nn.Linear(_time_dim(config), 2 * dim if self.modulate else dim)
+        self.time_emb_proj = Linear(_time_dim(config), 2 * dim if self.modulate else dim)
         self.norm2 = _group_norm(config, dim)
         self.conv2 = Conv2d(dim, dim, 3, padding=1)
         self.conv_shortcut = Conv2d(dim_in, dim, 1) if dim_in != dim else None
@@ -216,10 +216,10 @@ class _Attention(nn.Module):
         inner = dim // self.head * self.head
         self.scale = scale
         self.group_norm = _group_norm(config, dim, groups) if groups else None
-        self.to_q = nn.Linear(dim, inner)
-        self.to_k = nn.Linear(dim, inner)
-        self.to_v = nn.Linear(dim, inner)
-        self.to_out = nn.Sequential(nn.Linear(inner, dim))
+        self.to_q = Linear(dim, inner)
+        self.to_k = Linear(dim, inner)
+        self.to_v = Linear(dim, inner)
+        self.to_out = nn.Sequential(Linear(inner, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         h = x if self.group_norm is None else self.group_norm(x)
