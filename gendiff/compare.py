@@ -51,7 +51,7 @@ def race(arguments: argparse.Namespace) -> None:
     else:
         print(text(record))
     if form is not None:
-        written = sheet.write(studio, form, record, timeline.final())
+        written = sheet.write(form, record, timeline.final())
         save(arguments.out, written.encode())
     if all(one.failed for one in results):
         raise GendiffError("None of the contestants could race; see above why.")
@@ -126,11 +126,15 @@ def watch(studio: Studio, plan: Race, timeline: Timeline) -> list[Result]:
 def text(record: records.Record) -> str:
     """The record for people."""
     header = ("contestant", "NFE", "images", "batch", "seconds", "images/s", "times the fastest")
+    header = (*header, "FID (N)", "obeys class")
     rows = []
     for one in record["results"]:
         if one["failed"]:
-            rows.append((one["contestant"], str(one["nfe"]), *["-"] * 5))
+            rows.append((one["contestant"], str(one["nfe"]), *["-"] * 7))
             continue
+        score = one["quality"]
+        fid = f"{score['fid']:.3g} ({score['images']:,})" if score else "-"
+        share = score and score["obedience"]
         rows.append(
             (
                 one["contestant"],
@@ -138,11 +142,14 @@ def text(record: records.Record) -> str:
                 f"{one['seconds']:.3f}",
                 f"{one['images_per_second']:.2f}",
                 f"{one['times_the_fastest']:.1f}",
+                fid,
+                "-" if share is None else f"{share:.1%}",
             )
         )
     where = (
         f"{record['machine']}: {record['device']}, {record['dtype']}, {record['threads']} threads,"
-        f" torch {record['torch']}; seconds of work alone"
+        f" torch {record['torch']}; seconds of work alone; FID and obedience "
+        "from metrics.json"
     )
     failed = [
         f"{one['contestant']}: {one['failed']}" for one in record["results"] if one["failed"]

@@ -56,7 +56,7 @@ def pictures_in(text):
 @pytest.mark.parametrize("form", ["html", "md"])
 def test_a_sheet_holds_settings_machine_command_and_lossless_pictures(studio, raced, form):
     record, final = raced
-    text = sheet.write(studio, form, record, final)
+    text = sheet.write(form, record, final)
     for word in ("4, 5, 6", record["machine"], record["command"], "DDIM, 3 steps", "4.25"):
         assert word in text
     assert "not measured yet" in text and f"{record['results'][1]['seconds']:.3f}" in text
@@ -68,11 +68,11 @@ def test_a_sheet_holds_settings_machine_command_and_lossless_pictures(studio, ra
 
 def test_json_and_csv_are_the_record(studio, raced):
     record, final = raced
-    assert json.loads(sheet.write(studio, "json", record, final)) == record
-    rows = list(csv.DictReader(io.StringIO(sheet.write(studio, "csv", record, final))))
+    assert json.loads(sheet.write("json", record, final)) == record
+    rows = list(csv.DictReader(io.StringIO(sheet.write("csv", record, final))))
     assert [row["contestant"] for row in rows] == ["tiny-gan", "tiny-diffusion:ddim-3"]
     with pytest.raises(GendiffError, match="A sheet is html, md"):
-        sheet.write(studio, "pdf", record, final)
+        sheet.write("pdf", record, final)
 
 
 @pytest.mark.parametrize("form", ["html", "md"])
@@ -80,7 +80,7 @@ def test_words_of_others_are_escaped_and_a_lame_lane_is_said(studio, raced, form
     record, final = raced
     record["machine"] = record["results"][0]["title"] = EVIL
     record["results"][0] |= {"failed": EVIL, "seconds": None}
-    text = sheet.write(studio, form, record, [None, final[1]])
+    text = sheet.write(form, record, [None, final[1]])
     assert EVIL not in text and "&lt;img" in text and "could not race" in text
     assert len(pictures_in(text)) == 1
 

@@ -9,10 +9,11 @@ import time
 import gradio as gr
 import numpy as np
 import pytest
+from test_studio_quality import metrics, scored
 
 from gendiff.errors import GendiffError
 from gendiff.images import to_uint8
-from gendiff.studio import Studio, race
+from gendiff.studio import Studio, race, records
 from gendiff.studio.race import prepare
 from gendiff.studio.timeline import Timeline, blank
 from gendiff.ui import compare, compare_race, examples, race_runs
@@ -201,12 +202,31 @@ def test_the_table_escapes_what_is_not_ours(studio):
     for event in race.run(studio, plan):
         if isinstance(event, race.Result):
             results.append(event)
-    from gendiff.studio import records
-
     record = records.record(studio, plan, results)
     record["results"][0] |= {"failed": EVIL, "title": EVIL}
     html = standings(record)
     assert EVIL not in html and "&lt;img" in html and "could not race" in html
+
+
+def test_the_table_says_the_measured_quality_or_how_to_measure_it(checkpoints):
+    studio = Studio(checkpoints, "cpu", "float32")
+    run = scored("ddim", 2, 2, 4.25, valid=0.5)
+    metrics(studio, "tiny-diffusion", run).write(checkpoints / "tiny-diffusion")
+    plan = prepare(studio, ["gan", "ddim-2", "ddim-3"], [1])
+    results = [one for one in race.run(studio, plan) if isinstance(one, race.Result)]
+    record = records.record(studio, plan, results)
+    assert [one["quality"] and one["quality"]["fid"] for one in record["results"]] == [
+        None,
+        4.25,
+        None,
+    ]
+    html = standings(record)
+    assert "4.25 <small>(1,000)</small></td><td>90 %</td><td>50 %</td>" in html
+    assert html.count("<td>–</td><td>–</td><td>–</td>") == 2
+    assert "evaluate tiny-gan<" in html
+    assert "evaluate tiny-diffusion --sampler ddim --steps 3<" in html
+    old = {**record, "results": [{**one, "quality": None} for one in record["results"]]}
+    assert "valid" not in standings(old) and records.judged(studio, old) == record
 
 
 def test_the_example_is_a_race_and_the_bundled_one_says_so(studio, monkeypatch):
@@ -215,8 +235,10 @@ def test_the_example_is_a_race_and_the_bundled_one_says_so(studio, monkeypatch):
     assert made["message"]["ops"][0]["note"].startswith("Measured beforehand; 1× is true time")
     bundled = examples.read("compare")
     assert [one["nfe"] for one in bundled["record"]["results"]] == [1, 50]
-    _, table, kept = compare_race._opened(bundled)
-    assert "run beforehand" in table and kept["record"] == bundled["record"]
+    bundled_studio = Studio(device="cpu")
+    _, table, kept = compare_race._opened(bundled_studio, bundled)
+    assert "run beforehand" in table
+    assert kept["record"] == records.judged(bundled_studio, bundled["record"])
     assert [one.shape for one in kept["pictures"]] == [(16, 32, 32, 1)] * 2
 
 

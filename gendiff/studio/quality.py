@@ -36,6 +36,11 @@ class Point:
         return TITLES[self.contestant.sampler] if self.contestant.sampler else self.title
 
     @property
+    def plain(self) -> bool:
+        """Whether it was sampled as contestants are: no guidance, float32."""
+        return self.score.guidance == 1 and self.score.dtype == "float32"
+
+    @property
     def seconds(self) -> float | None:
         """For one picture, measured together with the quality."""
         speed = self.score.images_per_second
@@ -86,16 +91,13 @@ def pareto(places: Sequence[tuple[float, float]]) -> list[bool]:
 
 def find(points: Sequence[Point], one: Contestant) -> Point | None:
     """The point measured as this contestant samples: no guidance, float32."""
-    return next(
-        (
-            point
-            for point in points
-            if point.contestant == one
-            and point.score.guidance == 1
-            and point.score.dtype == "float32"
-        ),
-        None,
-    )
+    return next((point for point in points if point.contestant == one and point.plain), None)
+
+
+def scores(studio: Studio, data: str) -> dict[str, Score]:
+    """What was measured of every contestant as it samples in a race: its spec -> the score."""
+    points = [point for one in measured(studio, data) for point in one.points]
+    return {point.contestant.spec: point.score for point in reversed(points) if point.plain}
 
 
 @dataclass(frozen=True)

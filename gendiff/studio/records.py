@@ -11,12 +11,14 @@ from typing import Any
 import torch
 
 from gendiff.machine import describe
-from gendiff.studio import estimate
+from gendiff.results import Score
+from gendiff.studio import estimate, quality
 from gendiff.studio.estimate import Estimate
 from gendiff.studio.models import Studio
 from gendiff.studio.race import Race, Result
 
 Record = dict[str, Any]
+QUALITY = ("images", "fid", "kid", "kid_std", "precision", "recall", "obedience", "valid")
 
 
 def ratios(results: Sequence[Result]) -> list[float | None]:
@@ -52,7 +54,7 @@ def record(studio: Studio, race: Race, results: Sequence[Result]) -> dict[str, o
         }
         for one, ratio in zip(results, ratios(results), strict=True)
     ]
-    return {
+    made = {
         "data": race.data,
         "seeds": list(race.seeds),
         "class": race.label,
@@ -61,6 +63,20 @@ def record(studio: Studio, race: Race, results: Sequence[Result]) -> dict[str, o
         "results": rows,
         "command": command(race),
     }
+    return judged(studio, made)
+
+
+def judged(studio: Studio, record: Record) -> Record:
+    """The record with what metrics.json has of the same contestants now; None: nothing."""
+    known = quality.scores(studio, record["data"])
+    rows = [
+        {**row, "quality": _quality(known.get(row["contestant"]))} for row in record["results"]
+    ]
+    return {**record, "results": rows}
+
+
+def _quality(score: Score | None) -> dict[str, float | None] | None:
+    return None if score is None else {name: getattr(score, name) for name in QUALITY}
 
 
 def estimates(studio: Studio, plan: estimate.Plan, found: Sequence[Estimate]) -> Record:
@@ -107,7 +123,11 @@ def to_csv(record: Record) -> str:
     """A line a contestant; what holds for all of them stands in every line."""
     shared = {key: record[key] for key in ("data", "machine", "device", "dtype", "threads")}
     shared["seeds"] = " ".join(map(str, record["seeds"]))
-    rows = [{**row, **shared} for row in record["results"]]
+    rows = [
+        {**row, **{f"measured_{name}": (row["quality"] or {}).get(name) for name in QUALITY}}
+        for row in record["results"]
+    ]
+    rows = [{**{k: v for k, v in row.items() if k != "quality"}, **shared} for row in rows]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()

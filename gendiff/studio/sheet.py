@@ -16,15 +16,13 @@ import numpy as np
 
 from gendiff.errors import GendiffError
 from gendiff.images import enlarge, tile, to_pil
-from gendiff.studio import quality, records
-from gendiff.studio.contestants import contestant
-from gendiff.studio.models import Studio
+from gendiff.studio import records
 from gendiff.studio.records import Record
 
 FORMS = {"html": "text/html", "md": "text/markdown", "csv": "text/csv", "json": "application/json"}
 SIDE = 512  # pixels that a grid of pictures is enlarged to, about
 _HEAD = ("Contestant", "NFE", "seconds", "pictures/s", "times the fastest")
-_QUALITY = ("FID", "KID × 1000", "N", "precision", "recall", "class obeyed")
+_QUALITY = ("FID", "KID × 1000", "N", "precision", "recall", "class obeyed", "valid cats")
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
   color: #1c1917; background: #fff }
@@ -38,7 +36,7 @@ code { background: #f5f5f4; padding: .1rem .3rem; overflow-wrap: anywhere }
 """
 
 
-def write(studio: Studio, form: str, record: Record, pictures: Sequence[np.ndarray | None]) -> str:
+def write(form: str, record: Record, pictures: Sequence[np.ndarray | None]) -> str:
     """The race in one of FORMS.
 
     Args:
@@ -54,7 +52,7 @@ def write(studio: Studio, form: str, record: Record, pictures: Sequence[np.ndarr
     if form not in FORMS:
         raise GendiffError(f"A sheet is {', '.join(FORMS)}; choose one of these.")
     urls = [None if one is None else _url(one) for one in pictures]
-    measures = [_measures(studio, record, one["contestant"]) for one in record["results"]]
+    measures = [_measures(one) for one in record["results"]]
     return (_html if form == "html" else _markdown)(record, urls, measures)
 
 
@@ -66,17 +64,16 @@ def _url(pictures: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _measures(studio: Studio, record: Record, spec: str) -> list[str]:
+def _measures(row: Record) -> list[str]:
     """FID and its company of a contestant, from metrics.json; dashes where it was not measured."""
-    points = [p for one in quality.measured(studio, record["data"]) for p in one.points]
-    point = quality.find(points, contestant(studio, spec, record["data"]))
-    if point is None:
+    score = row["quality"]
+    if score is None:
         return ["not measured yet", *["–"] * (len(_QUALITY) - 1)]
-    score = point.score
-    kid = f"{1000 * score.kid:.2f} ± {1000 * score.kid_std:.2f}"
-    obeyed = "–" if score.obedience is None else f"{100 * score.obedience:.1f} %"
-    numbers = [f"{score.fid:.3g}", kid, f"{score.images:,}"]
-    return [*numbers, f"{score.precision:.3f}", f"{score.recall:.3f}", obeyed]
+    kid = f"{1000 * score['kid']:.2f} ± {1000 * score['kid_std']:.2f}"
+    shares = [score["obedience"], score["valid"]]
+    said = ["–" if share is None else f"{100 * share:.1f} %" for share in shares]
+    numbers = [f"{score['fid']:.3g}", kid, f"{score['images']:,}"]
+    return [*numbers, f"{score['precision']:.3f}", f"{score['recall']:.3f}", *said]
 
 
 def _speeds(one: Record) -> list[str]:

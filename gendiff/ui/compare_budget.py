@@ -115,16 +115,15 @@ def _table(studio: Studio, done: Sequence[Delivered], seconds: float) -> str:
     rows = "".join(_row(studio, one, seconds) for one in done)
     return f"""<section class="cp-card" aria-label="What the budget bought">
 <table class="cp-table"><thead><tr><th></th><th scope="col">pictures</th><th scope="col">NFE</th>
-<th scope="col">seconds</th><th scope="col">of the budget</th><th scope="col">FID</th></tr></thead>
-<tbody>{rows}</tbody></table></section>"""
+<th scope="col">seconds</th><th scope="col">of the budget</th><th scope="col">FID (N)</th></tr>
+</thead><tbody>{rows}</tbody></table></section>"""
 
 
 def _row(studio: Studio, one: Delivered, seconds: float) -> str:
     spent, result = one.spend, one.result
     data = studio.card(spent.contestant.model).data
-    points = [point for found in quality.measured(studio, data) for point in found.points]
-    point = quality.find(points, spent.contestant)
-    fid = number(point.score.fid) if point else "not measured yet"
+    score = quality.scores(studio, data).get(spent.contestant.spec)
+    fid = f"{number(score.fid)} <small>({score.images:,})</small>" if score else "not measured yet"
     share = f"{100 * result.seconds / seconds:,.0f} %"
     if not spent.fits:
         share += ": one call takes longer"

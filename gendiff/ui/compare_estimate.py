@@ -140,9 +140,8 @@ def waiting() -> str:
 
 def board_of(studio: Studio, plan: Plan, found: Sequence[Estimate]) -> str:
     """Each measure with a bar a contestant, and the conditions; found: the latest of each."""
-    points = [point for one in quality.measured(studio, plan.data) for point in one.points]
-    before = [quality.find(points, one.contestant) for one in found]
-    scores = [point.score if point else None for point in before]
+    known = quality.scores(studio, plan.data)
+    scores = [known.get(one.contestant.spec) for one in found]
     parts = "".join(_measure(measure, found, scores) for measure in MEASURES)
     failed = "".join(
         f"<p>{escape(one.contestant.title())} could not be estimated: {escape(one.failed)}</p>"

@@ -164,8 +164,10 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         )
     wire_exports(player, line, "race", hold=24)
     for form, button in saves.items():
-        wire_sheet(studio, form, button, last)
-    page.opens_with("compare", lambda: _opened(examples.read("compare")), [player, table, last])
+        wire_sheet(form, button, last)
+    page.opens_with(
+        "compare", lambda: _opened(studio, examples.read("compare")), [player, table, last]
+    )
     settings_ = {
         "lanes": (lanes, lambda text: _readable_lanes(studio, text)),
         "seeds": (seeds, _readable_seeds),
@@ -191,10 +193,11 @@ def example(studio: Studio) -> dict[str, Any]:
     return {"message": message, "record": record, "pictures": sheets}
 
 
-def _opened(made: dict[str, Any]) -> list[Any]:
-    note = "This race was run beforehand, on the machine that the table names."
-    kept = {"record": made["record"], "pictures": [unpack(one) for one in made["pictures"]]}
-    return [made["message"], standings(made["record"], note), kept]
+def _opened(studio: Studio, made: dict[str, Any]) -> list[Any]:
+    note = "This race was run beforehand, on the machine that is named here."
+    record = records.judged(studio, made["record"])
+    kept = {"record": record, "pictures": [unpack(one) for one in made["pictures"]]}
+    return [made["message"], standings(record, note), kept]
 
 
 def _plan(

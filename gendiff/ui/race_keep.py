@@ -9,12 +9,12 @@ import gradio as gr
 import numpy as np
 
 from gendiff.errors import GendiffError
-from gendiff.studio import Studio, sheet
+from gendiff.studio import sheet
 from gendiff.ui.exports import SAVE
 from gendiff.ui.parts import PRIVATE, bounded
 
 
-def wire_sheet(studio: Studio, form: str, button: gr.Button, last: gr.State) -> None:
+def wire_sheet(form: str, button: gr.Button, last: gr.State) -> None:
     """The button downloads the last race as gendiff-race.FORM; no file is written here."""
     box = gr.JSON(visible=False)
 
@@ -22,7 +22,7 @@ def wire_sheet(studio: Studio, form: str, button: gr.Button, last: gr.State) -> 
     def keep(last: dict[str, Any] | None) -> dict[str, str]:
         if not last:
             raise GendiffError("There is no race to keep yet; run one first.")
-        text = sheet.write(studio, form, last["record"], last["pictures"])
+        text = sheet.write(form, last["record"], last["pictures"])
         data = base64.b64encode(text.encode()).decode()
         name = f"gendiff-race.{form}"
         return {"name": name, "url": f"data:{sheet.FORMS[form]};base64,{data}"}
