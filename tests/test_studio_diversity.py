@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from gendiff.errors import GendiffError
+from gendiff.images import from_uint8
+from gendiff.readers import load_reader
 from gendiff.studio import Studio, bank, diversity
 from gendiff.studio.diversity import Diversity, Group, make, project, stored
 from gendiff.ui import compare, compare_diversity
@@ -46,6 +48,22 @@ def test_the_map_keeps_distances_in_a_plane():
     assert project([np.zeros((3, 5))])[1] == 0
 
 
+def test_the_map_is_of_features_where_a_network_reads_the_data():
+    real = Studio(device="cpu").real("fashion").pictures[:40]
+    shifted = np.roll(real, 2, axis=2)  # other pixels, the same thing
+    made = Diversity("fashion", 0, (group(real, "real"), group(shifted), group(255 - real)))
+    reader = load_reader("fashion")
+    read = [reader(from_uint8(one.pictures)).features.numpy() for one in made.groups]
+    for own, expected in zip(made.map.places, project(read)[0], strict=True):
+        np.testing.assert_allclose(own, expected, atol=1e-6)
+    assert made.map.of == "features of fashion-features" and 0 < made.map.shown < 1
+    real_at, shifted_at, inverted_at = made.map.places
+    near, far = (np.linalg.norm(real_at - at, axis=1).mean() for at in (shifted_at, inverted_at))
+    assert near < far / 2
+    other = Diversity("shapes", 0, (group(real, "real"), group(shifted)))
+    assert other.map.of == "pixels"
+
+
 @pytest.mark.parametrize("data", ["fashion", "cats"])
 def test_a_class_of_each_data_set_is_there_beforehand(data):
     made = stored(data)
@@ -61,6 +79,7 @@ def test_a_class_of_each_data_set_is_there_beforehand(data):
     html = compare_diversity.board_of(Studio(device="cpu"), made, stored=True)
     assert html.count("<circle") == 3 * diversity.SEEDS and "Made beforehand" in html
     assert html.count("<figure><img") == 3 * diversity.CLOSEST
+    assert f"Map of the features of {data}-features" in html and html.count("in pixels<") == 2
 
 
 @pytest.mark.parametrize("data", ["dogs", "fashion-class", "../fashion", ""])
@@ -85,6 +104,7 @@ def test_it_is_made_with_the_seeds_and_the_class_that_it_says(studio):
         assert one.rms is None  # nor a training set
     html = compare_diversity.board_of(studio, made, stored=False)
     assert "training set is not installed" in html and "Not measured yet" in html
+    assert "Map of the pixels" in html  # nobody reads these
     assert "star" in html and made.stale(studio) == []
 
 

@@ -1,8 +1,10 @@
 """Diversity at a glance: one class, many seeds. How alike are they, and are they copies?
 
-Distances are RMS differences of pixels in [-1, 1]. Near neighbours among its own pictures are a
-sign of collapse, neighbours in the training set nearer than those of real test pictures a sign of
-copying. One class of each data set was made beforehand (`python -m gendiff.studio.diversity`).
+Distances are RMS differences of pixels in [-1, 1], because a copy is one of pixels. Near
+neighbours among its own pictures are a sign of collapse, neighbours in the training set nearer
+than those of real test pictures a sign of copying. The map is of features, because pixels lie far
+apart where two pictures of the same thing are only shifted. One class of each data set was made
+beforehand (`python -m gendiff.studio.diversity`).
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 
 from gendiff.data import open_data
 from gendiff.errors import GendiffError, whole
-from gendiff.images import to_uint8
+from gendiff.images import from_uint8, to_uint8
+from gendiff.readers import load_reader
 from gendiff.studio import bank
 from gendiff.studio.bank import KINDS, SAMPLER, STEPS
 from gendiff.studio.models import Studio
@@ -57,6 +60,16 @@ class Group:
         return apart.fill_diagonal_(torch.inf).min(1).values.numpy()
 
 
+@dataclass(frozen=True)
+class Map:
+    """Places (N_i, 2) of each group's pictures on one plane. shown: the share of the variance that
+    it shows. of: what was mapped, in words."""
+
+    places: list[np.ndarray]
+    shown: float
+    of: str
+
+
 @dataclass(frozen=True, eq=False)
 class Diversity:
     """The groups of one class: real, gan, diffusion; those that there are."""
@@ -64,6 +77,19 @@ class Diversity:
     data: str
     label: int
     groups: tuple[Group, ...]
+
+    @cached_property
+    def map(self) -> Map:
+        """All groups on one plane: the first two principal components of what the network that
+        reads this data sees; of the pixels where there is none."""
+        try:
+            reader = load_reader(self.data)
+        except GendiffError:  # of data from elsewhere; the map says what it shows
+            places, shown = project([pixels(one.pictures) for one in self.groups])
+            return Map(places, shown, "pixels")
+        read = [reader(from_uint8(one.pictures), paint=False).features for one in self.groups]
+        places, shown = project([features.numpy() for features in read])
+        return Map(places, shown, f"features of {reader.name}")
 
     def stale(self, studio: Studio) -> list[str]:
         """The kinds whose weights have changed since, or are not here."""

@@ -30,16 +30,19 @@ from gendiff.ui.views import View
 NAMES = {"real": "Real", "gan": "GAN", "diffusion": "Diffusion"}
 COLOURS = {"real": "cp-c2", "gan": "cp-c1", "diffusion": "cp-c0"}
 WHY = """
-**The map** puts all pictures on one plane, so that those with similar pixels lie close together
-(the first two principal components of all three kinds). A family that covers the real cloud is
-diverse; one that sits in a corner of it is not. Two numbers of thousands are shown, so pictures
-that lie together may still differ.
+**The map** puts all pictures on one plane. A small network that was trained to read such pictures
+sees each as 128 numbers, its features; pictures that show the same lie close together, even where
+one is shifted or brighter. Drawn are the two directions in which all three kinds differ most
+(their first two principal components). A family that covers the real cloud is diverse; one that
+sits in a corner of it is not. Two numbers of 128 are shown, so pictures that lie together may
+still differ.
 
 **Among themselves**: how far each picture is from the most similar other one of its kind. Much
 less than between real pictures means that the network repeats itself.
 
 **To the training set**: how far each picture is from the most similar training picture. Much less
-than for real test pictures, which nobody has trained on, means that the network copies.
+than for real test pictures, which nobody has trained on, means that the network copies. Both
+distances are of pixels (root mean square, black to white is 2), because a copy is one of pixels.
 """
 
 
@@ -134,7 +137,6 @@ def board_of(studio: Studio, made: Diversity | None, stored: bool) -> str:
 
 
 def _map(made: Diversity) -> str:
-    places, shown = diversity.project([diversity.pixels(one.pictures) for one in made.groups])
     series = [
         Series(
             NAMES[one.kind],
@@ -144,9 +146,9 @@ def _map(made: Diversity) -> str:
                 for i, (x, y) in enumerate(where)
             ],
         )
-        for one, where in zip(made.groups, places, strict=True)
+        for one, where in zip(made.groups, made.map.places, strict=True)
     ]
-    title = f"Map of the pixels ({100 * shown:.0f} % of their variance)"
+    title = f"Map of the {made.map.of} ({100 * made.map.shown:.0f} % of their variance)"
     return chart(title, series, Axis("component 1"), Axis("component 2"))
 
 
@@ -155,9 +157,9 @@ def _distances(made: Diversity) -> str:
     among = {one.kind: one.among() for one in made.groups}
     train = {one.kind: one.rms for one in made.groups if one.rms is not None and len(one.rms)}
     top = max(float(values.max()) for values in [*among.values(), *train.values()])
-    html = _bars("To the most similar other one of its kind", among, top)
+    html = _bars("To the most similar other one of its kind, in pixels", among, top)
     if train:
-        return html + _bars("To the most similar training picture", train, top)
+        return html + _bars("To the most similar training picture, in pixels", train, top)
     return html + '<p class="cp-small">The training set is not installed here.</p>'
 
 
@@ -180,7 +182,8 @@ def _copies(made: Diversity) -> str:
         return ""
     return f"""<section class="cp-card" aria-label="Copies?">
 <h3>The closest to training pictures</h3>
-<p class="cp-small">Above: a picture; below: the most similar training picture found.</p>
+<p class="cp-small">Above: a picture; below: the most similar training picture found, pixel by
+pixel, and how far it is.</p>
 <div class="cp-copies">{rows}</div></section>"""
 
 
