@@ -47,8 +47,8 @@ def test_every_way_gives_the_plain_numbers(channels, out, side, options, batch):
 
 def test_wide_layers_take_winograd_and_narrow_ones_do_not(monkeypatch):
     taken = []
-    original = conv._winograd
-    monkeypatch.setattr(conv, "_winograd", lambda *a: taken.append(1) or original(*a))
+    original = Conv2d._grouped
+    monkeypatch.setattr(Conv2d, "_grouped", lambda *a: taken.append(1) or original(*a))
     made(64, 64, padding=1)(torch.randn(1, 64, 16, 16))
     assert len(taken) == 1
     made(32, 64, padding=1)(torch.randn(1, 32, 16, 16))
@@ -90,10 +90,20 @@ def test_other_precisions_are_torchs_own(dtype):
     assert torch.equal(net(x), F.conv2d(x, net.weight, net.bias, padding=1))
 
 
-def test_without_onednn_it_still_works(monkeypatch):
+@pytest.mark.parametrize(("channels", "side"), [(8, 8), (64, 16)])
+def test_without_onednn_it_still_works(monkeypatch, channels, side):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    net, x = made(8, 8, padding=1), torch.randn(1, 8, 8, 8)
-    assert torch.allclose(net(x).double(), plain(net, x), atol=1e-5)
+    net, x = made(channels, channels, padding=1), torch.randn(1, channels, side, side)
+    assert torch.allclose(net(x).double(), plain(net, x), atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_weights_in_onednns_order_serve_every_number_of_tiles(bias):
+    net = made(64, 96, padding=1, bias=bias)
+    for shape in ((1, 64, 16, 16), (5, 64, 32, 16), (2, 64, 64, 64), (1, 64, 16, 16)):
+        x = torch.randn(shape)
+        given = (x.double(), net.weight.double(), None if net.bias is None else net.bias.double())
+        assert torch.allclose(net(x).double(), F.conv2d(*given, padding=1), atol=1e-4)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -6,7 +6,8 @@ Three ways to the same numbers, up to rounding:
     packed     oneDNN's kernel, with the weights put in its own order once instead of in each call
     Winograd   F(4x4, 3x3): 36 products for 16 outputs instead of 144; Winograd (1980), Lavin and
                Gray (2016), arXiv:1509.09308, section 4.2. Three matrix products: into the
-               transform's domain, across channels, and out of it. In training, too: a gradient
+               transform's domain, across channels, and out of it; the second is a convolution
+               of 36 groups for oneDNN, with weights in its order. In training, too: a gradient
                goes through the same three products, transposed.
 """
 
@@ -75,10 +76,11 @@ class Conv2d(_Undrawn, nn.Conv2d):
             ):
                 return super().forward(x)
             return _Winograd.apply(x, weight, self.bias)
-        if self._by_winograd(x, _WIDE, _TILES):
+        winograd = self._by_winograd(x, _WIDE, _TILES)
+        if _onednn():
+            return self._grouped(x) if winograd else self._packed(x)
+        if winograd:
             return _winograd(x, self._ready("winograd", _transformed), self.bias)
-        if torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled:
-            return self._packed(x)
         return super().forward(x)
 
     def _by_winograd(self, x: Tensor, wide: tuple[int, int], tiles: int) -> bool:
@@ -94,12 +96,8 @@ class Conv2d(_Undrawn, nn.Conv2d):
 
     def _packed(self, x: Tensor) -> Tensor:
         place = [list(self.padding), list(self.stride), list(self.dilation), self.groups]
-
-        def pack(weight: Tensor) -> Tensor:
-            own = torch.ops.mkldnn._reorder_convolution_weight
-            return own(weight.contiguous(), *place, list(x.shape))
-
-        weight = self._ready("packed", pack)
+        pack = torch.ops.mkldnn._reorder_convolution_weight
+        weight = self._ready("packed", lambda own: pack(own.contiguous(), *place, [*x.shape]))
         return torch.ops.mkldnn._convolution_pointwise(
             x, weight, self.bias, *place, "none", [], ""
         )
@@ -114,6 +112,28 @@ class Conv2d(_Undrawn, nn.Conv2d):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepared": {}}  # a copy prepares its own
+
+    def _grouped(self, x: Tensor) -> Tensor:
+        """Winograd: a tile is a pixel of 36 C channels, its products a 1x1 convolution."""
+        n, channels, height, width = x.shape
+        inside = _INTO.float() @ _windows(x).reshape(-1, 36, channels)
+        pixels = inside.view(1, -1, 1, 36 * channels).permute(0, 3, 1, 2)
+        place = [[0, 0], [1, 1], [1, 1], 36]
+        pack = torch.ops.mkldnn._reorder_convolution_weight
+
+        def ready(weight: Tensor) -> Tensor:
+            rows = _transformed(weight).transpose(1, 2).reshape(-1, channels, 1, 1)
+            return pack(rows, *place, [*pixels.shape])
+
+        bias = x.new_zeros(36, self.out_channels)
+        if self.bias is not None:
+            bias[_ONE] = self.bias
+        products = torch.ops.mkldnn._convolution_pointwise(
+            pixels, self._ready("grouped", ready), bias.view(-1), *place, "none", [], ""
+        )
+        outside = _OUT.float() @ products.permute(0, 2, 3, 1).view(-1, 36, self.out_channels)
+        tiles = outside.view(n, height // 4, width // 4, 4, 4, -1).permute(0, 1, 3, 2, 4, 5)
+        return tiles.reshape(n, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _square(rows: list[list[int]], scale: float = 1.0) -> Tensor:
@@ -132,16 +152,25 @@ def _transformed(weight: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
     return (_WEIGHTS.to(dtype) @ flat).reshape(36, channels, out).float()
 
 
-def _inside(x: Tensor) -> Tensor:
-    """The overlapping 6 x 6 tiles of x (N, C, H, W), transformed: (36, tiles, C)."""
+def _onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+
+
+def _windows(x: Tensor) -> Tensor:
+    """The overlapping 6 x 6 tiles of x (N, C, H, W): (N, H / 4, W / 4, 6, 6, C), a view."""
     n, channels, height, width = x.shape
     padded = F.pad(x, (1, 1, 1, 1))
     image, channel, row, column = padded.stride()
-    tiles = padded.as_strided(
-        (6, 6, n, height // 4, width // 4, channels),
-        (row, column, image, 4 * row, 4 * column, channel),
+    return padded.as_strided(
+        (n, height // 4, width // 4, 6, 6, channels),
+        (image, 4 * row, 4 * column, row, column, channel),
     )
-    return (_INTO.float() @ tiles.reshape(36, -1)).view(36, -1, channels)
+
+
+def _inside(x: Tensor) -> Tensor:
+    """Its tiles, transformed: (36, tiles, C)."""
+    tiles = _windows(x).permute(3, 4, 0, 1, 2, 5)
+    return (_INTO.float() @ tiles.reshape(36, -1)).view(36, -1, x.shape[1])
 
 
 def _outside(products: Tensor, n: int, height: int, width: int) -> Tensor:
