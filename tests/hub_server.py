@@ -12,6 +12,7 @@ import json
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -32,18 +33,21 @@ class HubServer:
     """The server, and what it can be told to do wrong.
 
     Attributes:
-        log: "METHOD path" of every request. pushed: repo id -> path -> contents.
+        log: "METHOD path" of every request. pushed: repo id -> path -> contents. created: what
+            was asked for, by repo id.
         status: answer every request with it. gated: ask for terms. disabled: "by its authors".
-        silent: take the request and say nothing. dumb: leave out the Hub's headers.
-        cut: break every body off at half. corrupt: flip a bit in every large body.
+        slow: seconds that a large body takes. silent: take the request and say nothing.
+        dumb: leave out the Hub's headers. cut: break every body off at half.
+        corrupt: flip a bit in every large body.
         hidden: paths that are listed, but not there.
     """
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
         self.pushed: dict[str, dict[str, bytes]] = {}
+        self.created: dict[str, dict[str, object]] = {}
         self.log: list[str] = []
-        self.status, self.hidden = 0, set()
+        self.status, self.slow, self.hidden = 0, 0.0, set()
         self.gated = self.disabled = self.silent = self.dumb = self.cut = self.corrupt = False
         self.released = threading.Event()
         handler = type("Handler", (_Handler,), {"hub": self})
@@ -91,7 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.status:
             return self._send(self.hub.status)
         if self.path == "/api/repos/create":
-            return self._json({"url": f"{self.hub.url}/{_full(json.loads(sent))}"})
+            wish = json.loads(sent)
+            self.hub.created[_full(wish)] = wish
+            return self._json({"url": f"{self.hub.url}/{_full(wish)}"})
         if self.path == "/api/validate-yaml":
             return self._json({"errors": [], "warnings": []})
         _, name, verb = re.match(r"/api/(\w+)/([^/]+/[^/]+)/(\w+)/", self.path).groups()
@@ -165,7 +171,12 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in {"Content-Length": 0, **(headers or {})}.items():
             self.send_header(key, str(value))
         self.end_headers()
-        self.wfile.write(data)
+        parts = 50 if self.hub.slow and len(data) >= LARGE else 1
+        step = -(-len(data) // parts)
+        with suppress(ConnectionError):  # whoever asked has given up
+            for start in range(0, len(data), step or 1):
+                self.wfile.write(data[start : start + step])
+                self.hub.released.wait(self.hub.slow / parts)
 
 
 def _tree(repo: Repo) -> list[dict[str, object]]:

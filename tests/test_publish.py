@@ -153,6 +153,35 @@ def test_push_uploads_and_what_is_there_loads(server, saved, tmp_path, capsys, m
     assert torch.equal(model.sample([1], steps=2), local.sample([1], steps=2))
 
 
+def test_the_app_is_pushed_as_one_commit_of_a_gradio_space(server, capsys, monkeypatch):
+    monkeypatch.setattr(publish, "SPACE", ("app.py", "README.md", "requirements.txt"))
+    assert main(["push", "--space", "me/app"]) == 0
+    assert f"{server.url}/me/app/commit/" in capsys.readouterr().out
+    assert server.pushed["me/app"] == {
+        name: (publish.ROOT / name).read_bytes() for name in publish.SPACE
+    }
+    assert (server.created["me/app"]["type"], server.created["me/app"]["sdk"]) == (
+        "space",
+        "gradio",
+    )
+    assert len([line for line in server.log if "/commit/" in line]) == 1
+
+
+def test_a_file_that_a_space_does_not_take_is_refused_by_the_dry_run_too(
+    server, tmp_path, capsys, monkeypatch
+):
+    for name in publish.SPACE:
+        (tmp_path / name).write_text("x")
+    with (tmp_path / "README.md").open("wb") as file:
+        file.truncate(publish.SPACE_FILE_MOST + 1)
+    own = publish.space
+    monkeypatch.setattr(publish, "space", lambda: own(tmp_path))
+    for more in (["--dry-run"], []):
+        assert main(["push", "--space", "me/app", *more]) == 2
+        assert "README.md has 10.0 MB" in capsys.readouterr().err
+    assert server.log == []
+
+
 def test_a_dry_run_lists_and_sends_nothing(server, saved, capsys):
     where = str(saved / "tiny-diffusion")
     assert main(["push", where, "--repo", "me/tiny", "--dry-run"]) == 0
