@@ -13,7 +13,7 @@ from gendiff.studio import Studio, budget, race
 from gendiff.studio.advice import QUESTIONS, Advice, Evidence, advise
 from gendiff.studio.budget import Delivered, plans, spend
 from gendiff.studio.contestants import Contestant
-from gendiff.ui import compare
+from gendiff.ui import compare, compare_budget
 from gendiff.ui.compare_advice import page_of
 from gendiff.ui.parts import Page
 
@@ -68,6 +68,27 @@ def test_measured_quality_chooses_among_what_fits(studio, timed, checkpoints):
     one = next(p for p in plans(studio, "shapes", 0.65) if p.family == "diffusion")
     assert one.contestant == Contestant("tiny-diffusion", "dpmpp_2m", 15)
     assert "lowest measured FID" in one.why
+
+
+def test_the_plan_at_measured_speeds_stands_there_before_anything_is_timed(
+    studio, checkpoints, monkeypatch
+):
+    monkeypatch.setattr(race, "expected", None)
+    assert set(map(len, budget.foreseen(studio, "shapes").values())) == {0}
+    assert compare_budget._foreseen(studio, "shapes") == ""
+    metrics(studio, "tiny-gan", scored(None, None, 1, 3.0, 100.0)).write(checkpoints / "tiny-gan")
+    run = scored("dpmpp_2m", 10, 10, 4.0, 2.0)  # 50 ms a call and picture
+    metrics(studio, "tiny-diffusion", run).write(checkpoints / "tiny-diffusion")
+    said = {
+        seconds: {one.family: (one.pictures, one.contestant.nfe, one.fits) for one in spends}
+        for seconds, spends in budget.foreseen(studio, "shapes").items()
+    }
+    assert said[0.05] == {"gan": (4, 1, True), "diffusion": (1, 1, True)}
+    assert said[1.0] == {"gan": (64, 1, True), "diffusion": (2, 10, True)}
+    assert said[10.0] == {"gan": (64, 1, True), "diffusion": (16, 10, True)}
+    html = compare_budget._foreseen(studio, "shapes")
+    assert "2 pictures, DPM-Solver++, 10 steps" in html and "64 pictures, one call each" in html
+    assert "a test" in html  # the machine of metrics.json
 
 
 def test_what_is_planned_is_delivered(studio):

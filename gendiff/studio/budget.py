@@ -7,7 +7,7 @@ pictures as leave each of them GOOD steps or more, and only one where not even t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ BUDGETS = (0.05, 1.0, 10.0)  # seconds
 PICTURES = (64, 32, 16, 8, 4, 2, 1)
 BATCH = race.BATCH
 GOOD, MOST = 10, 50  # steps: fewer are visibly worse with DPM-Solver++(2M), more hardly better
+Call = Callable[[int], float]  # pictures -> seconds of one network call of all of them
 SAMPLER = "dpmpp_2m"  # where nothing was measured: the one that needs the fewest steps
 
 
@@ -63,7 +64,21 @@ def plans(studio: Studio, data: str, seconds: float) -> list[Spend]:
     cards = [card for card in studio.cards() if card.data == data]
     if not cards:
         raise GendiffError(f"No checkpoint has learned {str(data)[:40]!r}.")
-    return [_plan(studio, card, studio.model(card.name), seconds) for card in cards]
+    return [_plan(studio, card, _timed(studio.model(card.name)), seconds) for card in cards]
+
+
+def foreseen(studio: Studio, data: str) -> dict[float, list[Spend]]:
+    """How each of BUDGETS would be spent at the speeds that metrics.json has; nothing is timed.
+    Checkpoints whose speed was not measured are left out."""
+    calls: dict[str, Call] = {}
+    for one in quality.measured(studio, data):
+        speeds = [p.score for p in one.points if p.plain and p.score.images_per_second]
+        if speeds:
+            calls[one.name] = _at(1 / (speeds[0].images_per_second * speeds[0].nfe))
+    return {
+        seconds: [_plan(studio, studio.card(name), call, seconds) for name, call in calls.items()]
+        for seconds in BUDGETS
+    }
 
 
 def spend(studio: Studio, one: Spend) -> Iterator[Lap | Delivered]:
@@ -82,28 +97,34 @@ def spend(studio: Studio, one: Spend) -> Iterator[Lap | Delivered]:
                 yield Delivered(one, plan, tuple(laps), event)
 
 
-def _plan(studio: Studio, card: Card, model: Model, seconds: float) -> Spend:
+def _timed(model: Model) -> Call:
+    """Seconds of one call of so many pictures, in batches of at most BATCH, timed here."""
+    return lambda pictures: race.expected(model, Contestant(""), pictures, BATCH)
+
+
+def _at(each: float) -> Call:
+    return lambda pictures: pictures * each
+
+
+def _plan(studio: Studio, card: Card, call: Call, seconds: float) -> Spend:
     if card.schedule is None:
-        return _more_pictures(card, model, seconds)
-    most = min(MOST, model.schedule.T)
+        return _more_pictures(card, call, seconds)
+    most = min(MOST, int(card.schedule.get("T", 1000)))
     for pictures in PICTURES:
-        call = _call(model, pictures)
-        steps = int(seconds / call)
+        steps = int(seconds / call(pictures))
         if steps >= min(GOOD, most):
-            return _best(studio, card, pictures, min(steps, most), call)
-    call = _call(model, 1)
-    steps = max(1, min(int(seconds / call), most))
+            return _best(studio, card, pictures, min(steps, most), call(pictures))
+    steps = max(1, min(int(seconds / call(1)), most))
     one = Contestant(card.name, SAMPLER, steps)
     why = f"the time is enough for {steps} call{'s' * (steps > 1)} of one picture, not for {GOOD}"
-    return Spend("diffusion", one, 1, steps * call, steps * call <= seconds, why)
+    return Spend("diffusion", one, 1, steps * call(1), steps * call(1) <= seconds, why)
 
 
-def _more_pictures(card: Card, model: Model, seconds: float) -> Spend:
-    calls = {pictures: _call(model, pictures) for pictures in PICTURES}
-    fitting = [pictures for pictures in PICTURES if calls[pictures] <= seconds]
+def _more_pictures(card: Card, call: Call, seconds: float) -> Spend:
+    fitting = [pictures for pictures in PICTURES if call(pictures) <= seconds]
     pictures = fitting[0] if fitting else 1
     why = "one call is all it takes: time buys pictures, not quality"
-    return Spend(card.family, Contestant(card.name), pictures, calls[pictures], bool(fitting), why)
+    return Spend(card.family, Contestant(card.name), pictures, call(pictures), bool(fitting), why)
 
 
 def _best(studio: Studio, card: Card, pictures: int, calls: int, call: float) -> Spend:
@@ -124,8 +145,3 @@ def _best(studio: Studio, card: Card, pictures: int, calls: int, call: float) ->
         one = Contestant(card.name, SAMPLER, calls)
         why = "the sampler that needs the fewest steps; its quality has not been measured"
     return Spend("diffusion", one, pictures, one.nfe * call, True, why)
-
-
-def _call(model: Model, pictures: int) -> float:
-    """Seconds of one call for so many pictures, in batches of at most BATCH."""
-    return race.expected(model, Contestant(""), pictures, BATCH)

@@ -26,6 +26,7 @@ from gendiff.ui.standings import number
 from gendiff.ui.views import View
 
 CHOICES = [("50 ms", "0.05"), ("1 second", "1"), ("10 seconds", "10")]
+NAMES = {"gan": "GAN", "diffusion": "Diffusion", "flow": "Flow"}
 WHY = f"""
 One call of each network is timed on this machine, then the budget is planned and spent for real.
 The GAN needs one call a picture: more time buys more pictures, never better ones. The diffusion
@@ -52,7 +53,11 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
                 placeholder="Choose a budget, then press Spend it.",
                 elem_id="compare-budget-player",
             )
-            table = gr.HTML(elem_id="compare-budget-table", apply_default_css=False)
+            table = gr.HTML(
+                _foreseen(studio, data.value),
+                elem_id="compare-budget-table",
+                apply_default_css=False,
+            )
             with gr.Accordion("How it is spent", open=False):
                 gr.Markdown(WHY)
 
@@ -83,7 +88,35 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         **PRIVATE,
     )
     wire_stop(stop, player, line, event)
-    return View({"budget": (seconds, choice_of(*(value for _, value in CHOICES)))})
+    settings = {"budget": (seconds, choice_of(*(value for _, value in CHOICES)))}
+    return View(settings, [table], follow=lambda chosen: [_foreseen(studio, chosen)])
+
+
+def _foreseen(studio: Studio, data: str | None) -> str:
+    """What stands there before anyone has spent anything: the plan, at the measured speeds."""
+    found = budget.foreseen(studio, data) if data else {}
+    families = next(iter(found.values()), [])
+    if not families:
+        return ""
+    named = {value: title for title, value in CHOICES}
+    head = "".join(f'<th scope="col">{NAMES[one.family]}</th>' for one in families)
+    rows = "".join(
+        f'<tr><th scope="row">{named[f"{seconds:g}"]}</th>{"".join(map(_planned, spends))}</tr>'
+        for seconds, spends in found.items()
+    )
+    machines = {one.metrics.machine for one in quality.measured(studio, data) if one.points}
+    return f"""<section class="cp-card" aria-label="The plan"><h3>The plan</h3>
+<table class="cp-table"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>
+<p class="cp-small">At the speeds that were measured beforehand ({escape(", ".join(machines))}).
+<b>Spend it</b> times this machine first, and then does it.</p></section>"""
+
+
+def _planned(one: Spend) -> str:
+    """A cell."""
+    count = f"{one.pictures} picture{'s' * (one.pictures != 1)}"
+    way = one.contestant.title() if one.contestant.sampler else "one call each"
+    short = "" if one.fits else ", which takes longer"
+    return f"<td>{count}, {escape(way)}{short}</td>"
 
 
 def _message(studio: Studio, spends: Sequence[Spend], done: Sequence[Delivered]) -> Message:

@@ -115,6 +115,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     ) -> Iterator[tuple[Any, Any, Any, Any]]:
         plan = _plan(studio, data, lanes, seeds, batch, label)
         timeline, results = Timeline(plan, snapshots(plan)), []
+        yield gr.skip(), "Loading …", "", gr.skip()  # the table is of another race
         try:
             for message, said in stream_race(studio, timeline, _where(studio, plan), results):
                 news = gr.skip() if message is None else message
