@@ -102,9 +102,10 @@ def scores(studio: Studio, data: str) -> dict[str, Score]:
 
 @dataclass(frozen=True)
 class Published:
-    """A row of CIFAR-10, unconditional, 50,000 pictures in Inception features.
+    """A row of CIFAR-10, unconditional, 50,000 pictures in Inception features, that two sources
+    agree on.
 
-    recall: None where it was not found in two sources, or not given.
+    recall: None where only one of them gives it.
     """
 
     name: str
@@ -114,19 +115,15 @@ class Published:
     recall: float | None = None
 
 
-XIAO = "Xiao, Kreis and Vahdat (2022), arXiv:2112.07804, Table 1"
 CITATION = (
-    f"CIFAR-10, unconditional: {XIAO}; rows without recall as reprinted in the t-GDIM paper, "
-    "Table 3. FID in Inception features: not comparable with ours above."
+    "CIFAR-10, unconditional: Xiao, Kreis and Vahdat (2022), arXiv:2112.07804, Table 1; only rows "
+    "that a second source repeats. FID in Inception features: not comparable with ours."
 )
 PUBLISHED = (
     Published("Denoising diffusion GAN, T = 4", "gan", 3.75, 4, 0.57),
     Published("DDPM", "diffusion", 3.21, 1000, 0.57),
     Published("StyleGAN2 + ADA", "gan", 2.92, 1, 0.49),
     Published("SNGAN", "gan", 21.7, 1, 0.44),
-    Published("StyleGAN2 + DiffAug", "gan", 5.79, 1),
-    Published("StyleGAN2 without ADA", "gan", 8.32, 1),
-    Published("TransGAN", "gan", 9.26, 1),
-    Published("NCSN", "diffusion", 25.3, 1000),
-    Published("FastDPM, T = 50", "diffusion", 3.41, 50),
+    Published("LSGM", "diffusion", 2.10, 147),
+    Published("Score SDE (VE)", "diffusion", 2.20, 2000),
 )

@@ -122,7 +122,7 @@ def _published_chart() -> str:
                     f"{row.name}: FID {row.fid}, NFE {row.nfe}, recall {row.recall or '?'}",
                     size=_radius(row.recall),
                     hollow=row.recall is None,
-                    text=row.name if row.recall else "",
+                    text=row.name,
                 )
                 for row in PUBLISHED
                 if row.family == family
@@ -131,7 +131,7 @@ def _published_chart() -> str:
         for family, title, colour in (("gan", "GAN", "cp-c1"), ("diffusion", "Diffusion", "cp-c0"))
     ]
     return chart(
-        "Published, CIFAR-10 (ring: recall not given)",
+        "Published, CIFAR-10 (ring: no recall from two sources)",
         series,
         Axis("NFE (lower is faster)", True),
         Axis("FID in Inception features", True),
@@ -169,7 +169,7 @@ def _table(points: list[Point]) -> str:
     rows = []
     for point in points:
         score = point.score
-        kid = f"{1000 * score.kid:.2f} ± {1000 * score.kid_std:.2f}"
+        kid = f"{number(1000 * score.kid)} ± {number(1000 * score.kid_std)}"
         cells = [score.nfe, number(score.images_per_second), number(score.fid), kid]
         cells += [f"{score.images:,}", f"{score.precision:.3f}", f"{score.recall:.3f}"]
         cells += [_share(score.obedience)]
