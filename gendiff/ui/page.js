@@ -1,13 +1,20 @@
-// The page's own script: the address. gradio calls it once, when the page has loaded.
+// The page's own script: the address, and one message at a time. gradio calls it once, when the
+// page has loaded.
 () => {
-  // What the link said: the address itself is rewritten as soon as the first settings arrive.
+  // ---- The address --------------------------------------------------------------------------
   window.gendiffArrival = location.search;
+  // The address is the link's until its settings are in and a person has touched the page: while
+  // it loads, gradio selects the first tab and fills in defaults, and those are not what it names.
+  let open = null, arrived = false, touched = false;
+  for (const type of ["pointerdown", "keydown", "input"]) {
+    document.addEventListener(type, () => { touched = true; }, { capture: true });
+  }
   // Settings of the open tab -> ?tab=...&name=value, without a new entry in the history. In a Space
   // the page is a frame: its parent is told, too, as the Hub documents.
   window.gendiffAddress = (tab, names, values, opened) => {
+    if (opened) open = tab;
     // A change in a tab that is not open (a default that arrives late) must not move the reader.
-    const open = new URLSearchParams(location.search).get("tab");
-    if (!opened && open && open !== tab) return;
+    if (!arrived || !touched || tab !== open) return;
     const query = new URLSearchParams({ tab });
     const theme = new URLSearchParams(location.search).get("__theme");
     if (theme) query.set("__theme", theme);
@@ -23,14 +30,33 @@
       window.parent.postMessage({ queryString: query.toString() }, "https://huggingface.co");
     }
   };
+  // The link's settings are in (named: the settings of each tab): a link that names some runs them.
+  // The button is pressed in the browser, to queue like any other.
+  window.gendiffArrived = (named) => {
+    arrived = true;
+    const query = new URLSearchParams(window.gendiffArrival), tab = query.get("tab");
+    const linked = (named[tab] ?? []).some((name) => query.has(name));
+    if (linked) setTimeout(() => document.querySelector(`#${tab}-run`)?.click(), 300);
+  };
   // Where somebody rests on a frame of a player, the address names it: ?tab=denoise&step=7.
   document.addEventListener("gendiff-rest", ({ target, detail }) => {
     const query = new URLSearchParams(location.search), panel = target.closest("[role=tabpanel]")?.id ?? "";
     const tab = panel.replace(/^tab-/, "");
     if (!query.has("tab") && tab && detail.number !== null) query.set("tab", tab);
-    if (query.get("tab") !== tab) return;
+    if (!touched || query.get("tab") !== tab) return;
     if (detail.number === null) query.delete(detail.noun);
     else query.set(detail.noun, detail.number);
     tell(query);
   });
+
+  // ---- One message at a time ----------------------------------------------------------------
+  // gradio piles errors up; style.css shows the last one. It stays until the next thing that
+  // somebody does, but not while the field that it is about is being put right.
+  const field = "input:not([type=range], [type=radio], [type=checkbox]), textarea";
+  const over = ({ type, key, target }) => {
+    const mending = target.matches(field) && !(type === "keydown" && key === "Enter");
+    if (mending || (type === "keydown" && key !== "Enter") || target.closest(".toast-body")) return;
+    for (const close of document.querySelectorAll(".toast-body.error [data-testid=toast-close]")) close.click();
+  };
+  for (const type of ["click", "keydown"]) document.addEventListener(type, over, { capture: true });
 }

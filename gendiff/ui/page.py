@@ -22,8 +22,9 @@ class Page:
     """The tabs and their settings.
 
     The address holds the open tab and its settings: `?tab=denoise&seeds=0-15&steps=50`. It is read
-    once, when the page loads; the browser alone rewrites it. A tab shows its example when it is
-    first opened; a link with settings then runs them (it clicks the tab's button `#TAB-run`).
+    once, when the page loads; the browser alone rewrites it (page.js), and not before a person has
+    touched the page: a link stays what it is. A tab shows its example when it is first opened; a
+    link with settings then runs them (it clicks the tab's button `#TAB-run`).
     """
 
     settings: dict[str, dict[str, Setting]] = field(default_factory=dict)
@@ -56,7 +57,8 @@ class Page:
         """Connect everything; call it once, after all tabs are built."""
         opened = gr.State(())
         ready = self._read_address(demo, tabs, opened)
-        ready.then(None, js=_RUN_LINK.replace("TABS", json.dumps(self._named())), **PRIVATE)
+        named = {tab: list(own) for tab, own in self.settings.items()}
+        ready.then(None, js=f"() => window.gendiffArrived({json.dumps(named)})", **PRIVATE)
         for tab, example in self._examples.items():
             self._show_when_opened(tab, example, opened)
         for tab, own in self.settings.items():
@@ -116,9 +118,6 @@ class Page:
             **PRIVATE,
         )
 
-    def _named(self) -> dict[str, list[str]]:
-        return {tab: list(own) for tab, own in self.settings.items()}
-
     def _show_when_opened(self, tab: str, example: Example, opened: gr.State) -> None:
         def show(seen: tuple[str, ...], request: gr.Request) -> list[Any]:
             # gradio also selects the tab that a page opens with: that one `read` fills, and its
@@ -165,11 +164,3 @@ def _until_it_ran(value: Any) -> Any:
         {**op, "waiting": True, "note": note} if op["op"] == "start" else op for op in value["ops"]
     ]
     return {**value, "ops": ops}
-
-
-# A link with settings runs them: the button is pressed in the browser, to queue like any other.
-_RUN_LINK = """() => {
-  const query = new URLSearchParams(window.gendiffArrival), tab = query.get("tab");
-  const linked = (TABS[tab] || []).some((name) => query.has(name));
-  if (linked) setTimeout(() => document.querySelector(`#${tab}-run`)?.click(), 300);
-}"""

@@ -44,7 +44,10 @@ ANY = "any"
 
 
 def bounded(handler: F) -> F:
-    """The one place where a GendiffError becomes a message; for functions and generators."""
+    """The one place where a GendiffError becomes a message; for functions and generators.
+
+    It stays until the next thing that a person does (page.js takes it away).
+    """
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
@@ -52,7 +55,7 @@ def bounded(handler: F) -> F:
             try:
                 yield from handler(*args, **kwargs)
             except GendiffError as error:
-                raise gr.Error(str(error), duration=12, print_exception=False) from error
+                raise gr.Error(str(error), duration=None, print_exception=False) from error
 
         return stream  # type: ignore[return-value]
 
@@ -61,7 +64,7 @@ def bounded(handler: F) -> F:
         try:
             return handler(*args, **kwargs)
         except GendiffError as error:
-            raise gr.Error(str(error), duration=12, print_exception=False) from error
+            raise gr.Error(str(error), duration=None, print_exception=False) from error
 
     return call  # type: ignore[return-value]
 

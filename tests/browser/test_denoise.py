@@ -210,6 +210,20 @@ def test_bad_seeds_are_one_sentence_and_the_picture_stays(opened, seeds, said):
     assert player(tab).locator(".gd-pane canvas").first.is_visible()
 
 
+def test_of_several_mistakes_the_last_one_is_said_until_the_next_run(opened):
+    tab = opened()
+    said = tab.get_by_test_id("toast-text").filter(visible=True)
+    for seeds in ("cat", "-4", "0-16"):
+        tab.locator("#denoise-seeds input, #denoise-seeds textarea").fill(seeds)
+        tab.locator("#denoise-run").click()
+        expect(said.last).to_contain_text(seeds if seeds != "0-16" else "at most 16 pictures")
+    expect(said).to_have_count(1)
+    ready = tab.locator(".status :is(input, textarea)")
+    assert ready.evaluate("e => getComputedStyle(e, '::placeholder').display") == "none"
+    run(tab, "3")
+    expect(said).to_have_count(0)
+
+
 def test_more_steps_than_levels_are_one_sentence(opened):
     tab = opened()
     tab.get_by_text("More settings").click()
