@@ -103,6 +103,26 @@ def test_trajectory_streams_each_step(client):
     assert steps[-1]["s"] == 0 and steps[-1]["nfe"] == 5
     for before, after in pairwise(steps):
         assert before["x_s"] == after["x_t"]  # one run: a step starts where the last one ended
+    own = [*gendiff.trajectory(gendiff.load("fashion-diffusion", "cpu"), [0], steps=5)]
+    for step, wanted in zip(steps, own, strict=True):
+        eps = to_uint8(wanted.eps / 3)[0, ..., 0].astype(int)
+        assert np.abs(picture(step["eps"][0]) - eps).max() <= 1
+        log_snr = np.log(step["alpha_bar"] / (1 - step["alpha_bar"]))
+        assert step["log_snr"] == pytest.approx(log_snr) == pytest.approx(wanted.log_snr)
+        assert 0 < step["beta"] <= 1 and step["sigma"] == 0
+
+
+def test_eta_and_variance_reach_the_sampler(client):
+    def run(**options):
+        made = client.predict("fashion-diffusion", "3", steps=3, api_name="/sample", **options)
+        return made["pictures"]
+
+    assert run(eta=1.0) != run() == run(eta=0.0)
+    assert run(sampler="ddpm", variance="beta") != run(sampler="ddpm")
+    options = {"sampler": "ddpm", "steps": 3, "variance": "beta"}
+    job = client.submit("fashion-diffusion", "3", api_name="/trajectory", **options)
+    job.result(timeout=120)
+    assert [step["sigma"] > 0 for step in job.outputs()] == [True, True, False]
 
 
 def test_interpolate_and_noise(client):
@@ -112,6 +132,11 @@ def test_interpolate_and_noise(client):
     assert clean["alpha_bar"] == 1 and clean["log_snr"] is None
     noisy = client.predict("fashion", 3, t=900, api_name="/noise")
     assert noisy["alpha_bar"] < 0.1 and noisy["picture"] != clean["picture"]
+    options = {"schedule": "constant", "T": 200, "t": 100, "alpha": 0.98}
+    constant = client.predict("fashion", 3, api_name="/noise", **options)
+    assert constant["alpha_bar"] == pytest.approx(0.98**100)
+    with pytest.raises(AppError, match="alpha"):
+        client.predict("fashion", 3, api_name="/noise", **{**options, "alpha": 2.0})
 
 
 @pytest.mark.parametrize(

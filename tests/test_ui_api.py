@@ -8,6 +8,7 @@ import gradio as gr
 import pytest
 
 from gendiff.sample import SAMPLERS
+from gendiff.schedule import CONSTRUCTORS
 from gendiff.studio import Studio
 from gendiff.ui import api
 
@@ -32,7 +33,7 @@ def test_every_answer_has_a_type_with_its_fields(named):
     for name, fields in (
         ("/models", "name title family data shape classes licence"),
         ("/sample", "pictures seeds labels seconds nfe conditions"),
-        ("/trajectory", "index total t s nfe log_snr x_t x0 x_s"),
+        ("/trajectory", "index total t s nfe beta alpha_bar sigma log_snr x_t eps x0 x_s"),
         ("/noise", "picture alpha_bar log_snr"),
     ):
         (said,) = answers[name]
@@ -46,5 +47,8 @@ def test_choices_are_named_and_complete(named):
     offered = types(named["/sample"])["sampler"]
     assert set(re.findall(r"'(\w+)'", offered)) == set(SAMPLERS)
     assert "'slerp'" in types(named["/interpolate"])["path"]
+    offered = types(named["/noise"])["schedule"]
+    assert set(re.findall(r"'(\w+)'", offered)) == set(CONSTRUCTORS)
+    assert {"eta", "variance"} <= {*types(named["/sample"])}
     assert types(named["/noise"])["t"] == "int"
     assert not any("Any" in kind for one in named.values() for kind in types(one).values())

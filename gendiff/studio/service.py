@@ -16,6 +16,7 @@ from gendiff.gan import Gan
 from gendiff.images import from_uint8, to_uint8
 from gendiff.latent import walk
 from gendiff.noise import Noise, parse, resolve_labels
+from gendiff.studio.denoising import EPS_SCALE
 from gendiff.studio.models import Real
 from gendiff.weights import Model
 
@@ -38,15 +39,23 @@ class Made:
 
 @dataclass(frozen=True)
 class Transition:
-    """One step of a run; x_t, x0, x_s are (B, H, W, C) uint8. See gendiff.sample.Step."""
+    """One step of a run. See gendiff.sample.Step.
+
+    beta, alpha_bar, log_snr: the schedule's, at t. sigma: the standard deviation of the noise that
+    the step adds. x_t, eps / EPS_SCALE, x0, x_s: (B, H, W, C) uint8.
+    """
 
     index: int
     total: int
     t: int
     s: int
     nfe: int
+    beta: float
+    alpha_bar: float
+    sigma: float
     log_snr: float
     x_t: np.ndarray
+    eps: np.ndarray
     x0: np.ndarray
     x_s: np.ndarray
 
@@ -68,6 +77,8 @@ def sample(
     steps: int,
     guidance: float,
     truncation: float | None,
+    eta: float = 0.0,
+    variance: str | None = None,
 ) -> Made:
     """One picture a seed, by either family."""
     chosen = parse(seeds, most=PICTURES_MAX)
@@ -82,7 +93,13 @@ def sample(
                 "ask for fewer, or use trajectory, which can be stopped."
             )
         pictures = model.sample(
-            chosen, labels=labels, sampler=sampler, steps=steps, guidance=guidance
+            chosen,
+            labels=labels,
+            sampler=sampler,
+            steps=steps,
+            guidance=guidance,
+            eta=eta,
+            variance=variance,
         )
         nfe = model.network_calls(sampler, steps, guidance)
     seconds = clock.now(model.device) - start
@@ -116,11 +133,22 @@ def trajectory(
         eta=eta,
         variance=variance,
     )
+    levels = model.schedule
     with fitting(len(chosen)):
         for step in run:
-            pictures = (to_uint8(x) for x in (step.x_t, step.x0, step.x_s))
-            numbers = (step.index, step.total, step.t, step.s, step.nfe, step.log_snr)
-            yield Transition(*numbers, *pictures)
+            pictures = (step.x_t, step.eps / EPS_SCALE, step.x0, step.x_s)
+            yield Transition(
+                step.index,
+                step.total,
+                step.t,
+                step.s,
+                step.nfe,
+                float(levels.beta(step.t)),
+                float(levels.alpha_bar(step.t)),
+                float(step.std),
+                step.log_snr,
+                *map(to_uint8, pictures),
+            )
 
 
 def interpolate(model: Model, seeds: str, frames: int, path: str, label: int | None) -> np.ndarray:
@@ -137,16 +165,13 @@ def interpolate(model: Model, seeds: str, frames: int, path: str, label: int | N
     return np.concatenate([to_uint8(part) for part in parts])
 
 
-def noise(real: Real, index: int, name: str, T: int, t: int, seed: int) -> Noised:
-    """A bundled real picture at level t of a schedule of T levels."""
+def noise(
+    real: Real, index: int, name: str, T: int, t: int, seed: int, alpha: float = 0.99
+) -> Noised:
+    """A bundled real picture at level t of a schedule of T levels; alpha: the constant one's."""
     if not 0 <= index < len(real.pictures):
         raise GendiffError(f"There are {len(real.pictures)} pictures, from 0; got {index}.")
-    if name == "constant":
-        raise GendiffError(
-            "The constant schedule needs its alpha; choose linear, scaled_linear, cosine or "
-            "sigmoid."
-        )
-    levels = schedule.named(name, T=T)
+    levels = schedule.named(name, T=T, **({"alpha": alpha} if name == "constant" else {}))
     x0 = from_uint8(real.pictures[index : index + 1])
     x_t = levels.add_noise(x0, t, Noise([seed]).like(x0))
     log_snr = float(levels.log_snr(t))

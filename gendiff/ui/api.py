@@ -24,7 +24,7 @@ from gendiff.weights import Card
 Sampler = Literal["ddpm", "ddim", "renoise", "dpmpp_2m", "heun"]
 Variance = Literal["posterior", "beta"]
 Path = Literal["slerp", "lerp"]
-Levels = Literal["linear", "scaled_linear", "cosine", "sigmoid"]
+Levels = Literal["linear", "scaled_linear", "cosine", "sigmoid", "constant"]
 
 
 class ModelInfo(TypedDict):
@@ -52,15 +52,21 @@ class Sampled(TypedDict):
 
 
 class Transition(TypedDict):
-    """Step index of total, x_t -> x_s, one picture a seed; x0 is the network's guess."""
+    """Step index of total, x_t -> x_s, one picture a seed. eps is the noise that the network sees,
+    divided by 3 to fit into 8 bits; x0 its guess. beta, alpha_bar, log_snr (nats) are the
+    schedule's at t, sigma is the standard deviation of the noise that the step adds."""
 
     index: int
     total: int
     t: int
     s: int
     nfe: int
+    beta: float
+    alpha_bar: float
+    sigma: float
     log_snr: float
     x_t: list[str]
+    eps: list[str]
     x0: list[str]
     x_s: list[str]
 
@@ -101,11 +107,22 @@ def publish(studio: Studio) -> None:
         steps: int = 25,
         guidance: float = 1.0,
         truncation: float = 0.0,
+        eta: float = 0.0,
+        variance: Variance = "posterior",
     ) -> Sampled:
-        """One picture a seed. label: a class's number or "any"; sampler, steps and guidance are
-        for diffusion models, truncation (0: none) for GANs. Seconds are of the network alone."""
+        """One picture a seed. label: a class's number or "any"; truncation (0: none) is for GANs,
+        the rest for diffusion models: eta (0 to 1) for ddim, variance for ddpm. Seconds are of the
+        network alone."""
         made = service.sample(
-            studio.model(model), seeds, _label(label), sampler, steps, guidance, truncation or None
+            studio.model(model),
+            seeds,
+            _label(label),
+            sampler,
+            steps,
+            guidance,
+            truncation or None,
+            eta,
+            variance,
         )
         return {
             "pictures": _urls(made.pictures),
@@ -138,8 +155,12 @@ def publish(studio: Studio) -> None:
                 "t": step.t,
                 "s": step.s,
                 "nfe": step.nfe,
+                "beta": step.beta,
+                "alpha_bar": step.alpha_bar,
+                "sigma": step.sigma,
                 "log_snr": step.log_snr,
                 "x_t": _urls(step.x_t),
+                "eps": _urls(step.eps),
                 "x0": _urls(step.x0),
                 "x_s": _urls(step.x_s),
             }
@@ -159,9 +180,11 @@ def publish(studio: Studio) -> None:
         T: int = 1000,
         t: int = 500,
         seed: int = 0,
+        alpha: float = 0.99,
     ) -> Noised:
-        """A bundled real picture at level t, with alpha_bar_t and log-SNR in nats."""
-        noised = service.noise(studio.real(data), index, schedule, T, t, seed)
+        """A bundled real picture at level t, with alpha_bar_t and log-SNR in nats. alpha is the
+        constant schedule's: what a step keeps of the variance."""
+        noised = service.noise(studio.real(data), index, schedule, T, t, seed, alpha)
         return {
             "picture": data_url(noised.picture),
             "alpha_bar": noised.alpha_bar,
