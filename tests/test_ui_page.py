@@ -8,6 +8,7 @@ import gradio as gr
 import pytest
 
 from gendiff.errors import GendiffError
+from gendiff.ui import SESSIONS, launch
 from gendiff.ui.page import Page
 from gendiff.ui.parts import choice_of, number_in
 from gendiff.ui.runs import Pane, Run
@@ -84,6 +85,18 @@ def test_damaged_values_are_named_and_the_others_stand(arrive):
     _, _, seen, shown = arrive.read(tab="nowhere", n="7")
     assert "cannot be used (tab)" in arrive.said[1]
     assert seen == ("one",) and shown[0] == MESSAGE
+
+
+def test_a_server_remembers_a_bounded_number_of_pages():
+    with gr.Blocks(analytics_enabled=False) as demo:
+        gr.Textbox()
+    launch(demo, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+    try:
+        for page in range(SESSIONS + 5):
+            demo.app.state_holder[f"page {page}"]
+        assert len(demo.app.state_holder.session_data) == SESSIONS
+    finally:
+        demo.close()
 
 
 def test_a_missing_example_is_said_and_the_settings_are_read_all_the_same(arrive):

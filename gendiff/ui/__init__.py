@@ -14,6 +14,9 @@ from gendiff.ui.theme import SCRIPT, STYLE, theme
 
 SHORT = ("gan", "forward")  # tabs whose work takes no longer than to borrow a GPU
 QUEUE = 40  # visitors who may wait; beyond it they are told that the app is busy
+# Pages that gradio remembers, open or not: 0.4 MB of settings each, and up to 3 MB of the messages
+# that they were sent last. Its own default, 10,000, is more than a Space has.
+SESSIONS = 200
 
 
 def build(studio: Studio) -> gr.Blocks:
@@ -57,5 +60,6 @@ def launch(demo: gr.Blocks, **options: object) -> object:
         footer_links=["api", "settings"],
         show_error=False,
         max_file_size="20mb",  # of one upload: a phone's photograph, but no film
+        state_session_capacity=SESSIONS,
         **options,
     )
