@@ -9,21 +9,29 @@ import gradio as gr
 
 from gendiff import readme
 from gendiff.errors import GendiffError
-from gendiff.sources import SOURCES
+from gendiff.sources import SOURCES, Source
 from gendiff.studio import Studio
 from gendiff.ui import learning
 from gendiff.ui.parts import Page
 
 _TEXT = Path(__file__).with_name("about.md")
+_COLUMNS = (
+    "*Obeys*: how often a network that reads the class finds the one that was asked for. *Valid*: "
+    "the share of cats whose five parts can be read and are painted right, strictly judged."
+)
 
 
 def build(studio: Studio, page: Page) -> None:
     """Two screens of text, made from the cards where it is about models."""
-    gr.Markdown(_TEXT.read_text(encoding="utf-8"), elem_classes="prose")
-    gr.Markdown(
-        "## What is here\n" + _models(studio) + "\n" + _credits(studio), elem_classes="prose"
-    )
-    gr.Markdown("## How good they are\n" + _numbers(studio), elem_classes="prose")
+    families, heading, measured = _TEXT.read_text(encoding="utf-8").partition("## How")
+    gr.Markdown(families, elem_classes="prose")
+    with gr.Row():
+        with gr.Column(min_width=480):
+            gr.Markdown(heading + measured, elem_classes="prose")
+        with gr.Column(min_width=480):
+            here = f"## What is here\n{_models(studio)}\n{_credits(studio)}"
+            gr.Markdown(here, elem_classes="prose")
+    gr.Markdown(f"## How good they are\n{_numbers(studio)}", elem_classes="prose")
     learning.build(studio)
 
 
@@ -45,16 +53,23 @@ def _models(studio: Studio) -> str:
 
 def _numbers(studio: Studio) -> str:
     try:
-        return readme.summary(readme.cards(studio.folder))
+        return f"{readme.summary(readme.cards(studio.folder))}\n\n{_COLUMNS}"
     except GendiffError as error:  # a damaged file beside one checkpoint; the page is there
         return str(error)
+
+
+def _credit(source: Source) -> str:
+    """Its name in bold and whose work it is; the name is not said twice."""
+    named = source.credit.startswith(source.title)
+    rest = source.credit.removeprefix(source.title) if named else f": {source.credit}"
+    return f"**{source.title}**{rest}"
 
 
 def _credits(studio: Studio) -> str:
     names = dict.fromkeys(card.data for card in studio.cards())
     lines = [
-        f"- **{SOURCES[name].title}**: {SOURCES[name].credit}. Licence: {SOURCES[name].licence}; "
-        "the weights trained on it carry the same."
+        f"- {_credit(SOURCES[name])}. Licence: {SOURCES[name].licence}; the weights trained on it "
+        "carry the same."
         for name in names
         if name in SOURCES
     ]

@@ -21,7 +21,7 @@ SCHEDULES = [
 LABELS = {
     "beta_1": "β at t = 1",
     "beta_T": "β at t = T",
-    "s": "s",
+    "s": "s, the offset at t = 0",
     "start": "start",
     "end": "end",
     "tau": "τ",
@@ -46,6 +46,11 @@ keep the variance.
 the network on x<sub>T</sub> that still shows the picture, and sampling starts from something it
 has never seen. Linear betas were made for T = 1000; with T = 200, 36 % of the amplitude is
 left.
+
+**Their parameters.** Linear and scaled linear betas grow from the first to the last. The cosine's
+offset s keeps the first steps from adding almost nothing. The sigmoid runs from its start to
+its end; with a larger τ, ᾱ falls more evenly. With constant alpha each step keeps the same share
+α of the variance.
 
 **Between the levels.** Every t can be reached. x<sub>t</sub> is computed in your browser, by the
 closed form and to the last bit; the chain and the guess follow a moment later, when you rest.

@@ -203,12 +203,13 @@ def test_a_schedule_that_keeps_the_picture_is_called_out(page, app):
 def test_only_the_schedules_own_parameters_are_seen(page, app):
     tab = opened(page(app))
     tab.get_by_text("More settings").click()
-    expect(tab.get_by_label("s", exact=True)).to_be_visible()
+    offset = tab.get_by_label("s, the offset at t = 0", exact=True)
+    expect(offset).to_be_visible()
     tab.locator("#forward-schedule input").click()
     next_run(tab, tab.get_by_role("option", name="Sigmoid").click)
     for label, value in (("start", "-3"), ("end", "3"), ("τ", "1")):
         expect(tab.get_by_label(label, exact=True)).to_have_value(value)
-    expect(tab.get_by_label("s", exact=True)).to_have_count(0)
+    expect(offset).to_have_count(0)
     tab.get_by_label("τ", exact=True).fill("99")
     expect(tab.locator("#forward-gauge")).to_contain_text("tau goes from 0.05 to 20; got 99.")
 
