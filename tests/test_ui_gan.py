@@ -54,13 +54,14 @@ def pixels(message):
 
 def test_a_run_shows_the_grid_and_its_first_picture(call, studio):
     result = call("run", "generated", "tiny-gan", "4, 9-10", "any", 3.0)
-    generated, message, detail, mixed, ask, count = result
+    generated, message, detail, mixed, (run, ask), count = result
     sheet = draw(studio, Ask("tiny-gan", (4, 9, 10)))
     assert (generated["visible"], mixed["visible"]) == (True, False)
     assert ask == sheet.ask and count == 3
     assert np.array_equal(pixels(message), sheet.pictures.ravel())
     assert "Seed 4, " in detail
     start = message["ops"][0]
+    assert start["run"] == run
     assert start["captions"] == ["seed 4", "seed 9", "seed 10"]
     assert "CPU, 1 thread, float32, batch 3, NFE 1" in start["note"]
 
@@ -76,20 +77,23 @@ def test_a_mixed_run_shows_the_mix_and_leaves_the_grid_as_it_is(call):
 
 
 def test_class_and_truncation_reach_the_model(call, studio):
-    *_, ask, _ = call("run", "generated", "tiny-gan", "0", "2", 1.5)
+    *_, (_, ask), _ = call("run", "generated", "tiny-gan", "0", "2", 1.5)
     assert ask == Ask("tiny-gan", (0,), 2, 1.5)
 
 
 def test_a_class_of_another_model_is_any(call):
-    *_, ask, _ = call("run", "generated", "tiny-gan", "0", "12", 3.0)
+    *_, (_, ask), _ = call("run", "generated", "tiny-gan", "0", "12", 3.0)
     assert ask.label is None
 
 
 def test_a_click_shows_the_picture_of_the_grid_that_is_there(call):
-    ask = Ask("tiny-gan", (20, 30, 40))
-    assert "Seed 40, " in call("pick", ask, SimpleNamespace(tile=2))
+    shown = ("a run", Ask("tiny-gan", (20, 30, 40)))
+    assert "Seed 40, " in call("pick", shown, SimpleNamespace(run="a run", tile=2))
     with pytest.raises(gr.Error, match="3 pictures"):
-        call("pick", ask, SimpleNamespace(tile=3))
+        call("pick", shown, SimpleNamespace(run="a run", tile=3))
+    # A run that this page's memory does not know (any more) gets no other run's picture.
+    assert call("pick", shown, SimpleNamespace(run="another", tile=2)) == gr.skip()
+    assert call("pick", None, SimpleNamespace(run="a run", tile=2)) == gr.skip()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,8 @@ def test_the_example_is_a_run_with_the_default_settings(call, studio, monkeypatc
     assert message["ops"][0]["note"].startswith("Pre-computed: Tiny GAN, seeds 0-23.")
     monkeypatch.setattr(gan.examples, "read", lambda tab: {"gan": message}[tab])
     for _ in range(2):  # what is read is kept: opening the tab must not use it up
-        shown, detail, grid, mix = gan._open_example()
+        shown, detail, grid, mix, known = gan._open_example(studio)
+        assert known == (shown["ops"][0]["run"], Ask("tiny-gan", tuple(range(24))))
         assert shown["ops"] == message["ops"] and not {"picked", "mixed"} & shown.keys()
         assert detail == live[2] and grid == mix == gr.skip()
 
@@ -152,12 +157,14 @@ def test_the_example_is_a_run_with_the_default_settings(call, studio, monkeypatc
 def test_a_link_to_the_mix_shows_one_before_it_has_run(call, studio, monkeypatch):
     message = json.loads(json.dumps(gan.example(studio)))
     monkeypatch.setattr(gan.examples, "read", lambda tab: message)
-    shown, detail, grid, mix = gan._open_example({"mode": "mixed", "seeds": "3"})
+    link = {"mode": "mixed", "seeds": "3"}
+    shown, detail, grid, mix, known = gan._open_example(studio, link)
+    assert known == gr.skip()
     assert shown == detail == gr.skip() and grid["visible"] is False and mix["visible"] is True
     live = call("run", "mixed", "tiny-gan", gan.SEEDS, "any", gan.CUT_OFF)[3]["value"]
     assert mix["value"].split("<ol")[1] == live.split("<ol")[1]  # the same pictures and verdicts
     assert "pre-computed: Tiny GAN" in mix["value"]
-    assert gan._open_example({"mode": "generated"})[0]["ops"] == message["ops"]
+    assert gan._open_example(studio, {"mode": "generated"})[0]["ops"] == message["ops"]
 
 
 def test_the_address_takes_only_what_the_controls_take(call, page):

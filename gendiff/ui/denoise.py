@@ -49,6 +49,7 @@ SAMPLERS = [
 PRECISIONS = [("fastest here", "auto"), ("float32", "float32"), ("bfloat16", "bfloat16")]
 SEEDS, STEPS_MAX, GUIDANCE_MAX = "0-3", 1000, 10
 CACHED = "64mb"  # of runs that are played again for whoever asks for the same
+_SCALED = f"The picture of ε is ε ÷ {EPS_SCALE}: nearly all of N(0, 1) then lies within [−1, 1]."
 
 # ---- What is sent to the player ---------------------------------------------------------------
 
@@ -60,7 +61,7 @@ def show(job: Denoising, note: str = "") -> tuple[Run, Iterator[Frame]]:
     every = settings.steps == job.model.schedule.T
     titles = {
         "x_t": "Input x_t",
-        "eps": f"Noise ε ÷ {EPS_SCALE}",
+        "eps": f"Noise ε (shown ÷ {EPS_SCALE})",
         "x0": "Guess x̂_0",
         "x_s": "Output x_{t−1}" if every else "Output x_s",
     }
@@ -128,7 +129,7 @@ def _frame(job: Denoising, moment: Moment) -> Frame:
             settings.sampler,
             moment,
             f"Middle pixel{colour}, seed {settings.seeds[0]}",
-            formulas.predicts(denoiser.target, denoiser.clip_x0),
+            f"{formulas.predicts(denoiser.target, denoiser.clip_x0)} {_SCALED}",
         ),
         line=line,
     )
@@ -155,10 +156,13 @@ def build(studio: Studio, page: Page) -> None:
     with gr.Row():
         with gr.Column(scale=3, elem_classes="rail"):
             controls = _controls(studio)
-            with gr.Row(elem_classes="actions"):
-                run = gr.Button("Denoise", variant="primary", min_width=120, elem_id="denoise-run")
-                stop = gr.Button("Stop", min_width=80, elem_id="denoise-stop")
-            line = status()
+            with gr.Column(elem_classes="run"):
+                with gr.Row(elem_classes="actions"):
+                    run = gr.Button(
+                        "Denoise", variant="primary", min_width=120, elem_id="denoise-run"
+                    )
+                    stop = gr.Button("Stop", min_width=80, elem_id="denoise-stop")
+                line = status()
         with gr.Column(scale=9, elem_classes="stage"):
             player = Player(
                 label="Denoising",

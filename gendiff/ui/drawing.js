@@ -67,7 +67,7 @@ const MARKUP = `
     <details class="gd-more" open>
       <summary>Formulas and curves</summary>
       <div class="gd-info">
-        <div class="gd-html"></div><div class="gd-charts"></div><ol class="gd-code"></ol>
+        <div class="gd-html"></div><ol class="gd-code"></ol><div class="gd-charts"></div>
       </div>
     </details>
     <p class="gd-live" aria-live="polite"></p>

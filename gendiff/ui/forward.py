@@ -65,8 +65,8 @@ def build(studio: Studio, page: Page) -> None:
     """Components, handlers, wiring."""
     heading(
         "Forward: from a picture to noise",
-        "Each step fades the picture a little and adds a little Gaussian noise. Move along t to "
-        "see x<sub>t</sub>, and what a trained network makes of it in one call.",
+        "Each step fades the picture a little and adds a little noise. What does a trained "
+        "network make of x<sub>t</sub>, in one call?",
     )
     with gr.Row():
         with gr.Column(scale=3, elem_classes="rail"):
@@ -143,9 +143,6 @@ def _controls(studio: Studio) -> Controls:
     )
     with gr.Row(elem_classes="fw-presets"):
         presets = {text: gr.Button(text, size="sm", min_width=80) for text in PRESETS}
-    with gr.Row(elem_classes="actions"):
-        go = gr.Button("Add noise", variant="primary", min_width=100, elem_id="forward-run")
-        new = gr.Button("New noise", min_width=100, elem_id="forward-new")
     with gr.Accordion("More settings", open=False):
         with gr.Row(elem_classes="fw-parameters"):
             fields = [
@@ -159,8 +156,13 @@ def _controls(studio: Studio) -> Controls:
             elem_id="forward-picture",
         )
         seed = gr.Textbox(SEED, label="Seed of the noise", max_lines=1, elem_id="forward-seed")
+    with gr.Column(elem_classes="run"):
+        with gr.Row(elem_classes="actions"):
+            go = gr.Button("Add noise", variant="primary", min_width=100, elem_id="forward-run")
+            new = gr.Button("New noise", min_width=100, elem_id="forward-new")
+        said = status()
     return Controls(
-        model, board, upload, kind, steps, left, presets, go, new, fields, number, seed, status()
+        model, board, upload, kind, steps, left, presets, go, new, fields, number, seed, said
     )
 
 

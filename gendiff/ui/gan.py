@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -105,7 +106,9 @@ def build(studio: Studio, page: Page) -> None:
             stage = _stage()
             with gr.Accordion("What happens here", open=False):
                 gr.Markdown(_EXPLANATION, latex_delimiters=_LATEX)
-    _wire(studio, rail, stage)
+    # What the player shows, (run, ask): the controls may have moved on.
+    shown = gr.State(None)
+    _wire(studio, rail, stage, shown)
 
     cards = studio.cards("gan")
     classes = map(str, range(max((len(card.classes) for card in cards), default=0)))
@@ -117,8 +120,9 @@ def build(studio: Studio, page: Page) -> None:
         label=(rail.label, choice_of(ANY, *classes)),
         truncation=(rail.cut, number_in(CUT_LEAST, CUT_OFF, whole=False)),
     )
-    shown = [stage.player, stage.detail, stage.generated, stage.mixed]
-    page.opens_with("gan", _open_example, shown, linked=_open_example)
+    first = [stage.player, stage.detail, stage.generated, stage.mixed, shown]
+    show = partial(_open_example, studio)
+    page.opens_with("gan", show, first, linked=show)
 
 
 def _rail(studio: Studio) -> Rail:
@@ -149,10 +153,12 @@ def _rail(studio: Studio) -> Rail:
             info="Keeps each number of z within ± this: more typical, less varied. 3 is off.",
             elem_id="gan-truncation",
         )
-    with gr.Row(elem_classes="actions"):
-        go = gr.Button("Generate", variant="primary", min_width=100, elem_id="gan-run")
-        new = gr.Button("New seeds", variant="secondary", min_width=100, elem_id="gan-new")
-    return Rail(mode, model, label, seeds, count, cut, go, new, status())
+    with gr.Column(elem_classes="run"):
+        with gr.Row(elem_classes="actions"):
+            go = gr.Button("Generate", variant="primary", min_width=100, elem_id="gan-run")
+            new = gr.Button("New seeds", variant="secondary", min_width=100, elem_id="gan-new")
+        said = status()
+    return Rail(mode, model, label, seeds, count, cut, go, new, said)
 
 
 def _stage() -> Stage:
@@ -169,9 +175,7 @@ def _stage() -> Stage:
     )
 
 
-def _wire(studio: Studio, rail: Rail, stage: Stage) -> None:
-    shown = gr.State(_default(studio))  # what the player shows: the controls may have moved on
-
+def _wire(studio: Studio, rail: Rail, stage: Stage, shown: gr.State) -> None:
     @bounded
     def run(view: str, name: str, text: str, of: str, bound: float) -> list[Any]:
         """The view that is asked for is filled and visible, the other one hidden."""
@@ -189,15 +193,17 @@ def _wire(studio: Studio, rail: Rail, stage: Stage) -> None:
                 count,
             ]
         sheet = adversarial.draw(studio, ask)
-        message = grid(studio, sheet).whole([Frame([sheet.pictures])])
-        return [here, message, verdict.one_picture(sheet.picked(0)), away, ask, count]
+        made = grid(studio, sheet)
+        message = made.whole([Frame([sheet.pictures])])
+        one = verdict.one_picture(sheet.picked(0))
+        return [here, message, one, away, (made.run, ask), count]
 
     @bounded
-    def pick(ask: Ask | None, event: gr.EventData) -> Any:
+    def pick(known: tuple[str, Ask] | None, event: gr.EventData) -> Any:
         """A picture of the grid was chosen; its sheet is nearly always still kept."""
-        if ask is None:
+        if known is None or event.run != known[0]:
             return gr.skip()
-        return verdict.one_picture(adversarial.draw(studio, ask).picked(int(event.tile)))
+        return verdict.one_picture(adversarial.draw(studio, known[1]).picked(int(event.tile)))
 
     asked = [rail.mode, rail.model, rail.seeds, rail.label, rail.cut]
     results = [stage.generated, stage.player, stage.detail, stage.mixed, shown, rail.count]
@@ -242,7 +248,7 @@ def example(studio: Studio) -> Message:
     }
 
 
-def _open_example(link: Mapping[str, str] | None = None) -> list[Any]:
+def _open_example(studio: Studio, link: Mapping[str, str] | None = None) -> list[Any]:
     """The default sheet and its first picture; for a link to the mix, the default mix."""
     message = dict(examples.read("gan"))
     mixed, picked = message.pop("mixed"), dict(message.pop("picked"))
@@ -252,10 +258,12 @@ def _open_example(link: Mapping[str, str] | None = None) -> list[Any]:
             gr.skip(),
             gr.update(visible=False),
             gr.update(value=mixed, visible=True),
+            gr.skip(),
         ]
     picture, z = np.asarray(picked.pop("picture"), np.uint8), np.asarray(picked.pop("z"))
     one = verdict.one_picture(Picked(picture=picture, z=z, **picked))
-    return [message, one, gr.skip(), gr.skip()]
+    asked = _default(studio)
+    return [message, one, gr.skip(), gr.skip(), asked and (message["ops"][0]["run"], asked)]
 
 
 def grid(studio: Studio, sheet: Sheet, note: str = "") -> Run:

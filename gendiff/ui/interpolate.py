@@ -98,10 +98,11 @@ def build(studio: Studio, page: Page) -> None:
                     info="Calls a diffusion frame.",
                 )
                 shuffle = gr.Button("New seeds", size="sm")
-            with gr.Row(elem_classes="actions"):
-                go = gr.Button("Walk", variant="primary", elem_id=f"{TAB}-run", min_width=90)
-                stop = gr.Button("Stop", elem_id=f"{TAB}-stop", min_width=90)
-            line = status()
+            with gr.Column(elem_classes="run"):
+                with gr.Row(elem_classes="actions"):
+                    go = gr.Button("Walk", variant="primary", elem_id=f"{TAB}-run", min_width=90)
+                    stop = gr.Button("Stop", elem_id=f"{TAB}-stop", min_width=90)
+                line = status()
         with gr.Column(scale=9, elem_classes="stage"):
             player = Player(
                 label="Interpolation",

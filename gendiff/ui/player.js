@@ -200,7 +200,7 @@ function layout() {
   // What is above and below the pictures keeps its room, so that the transport and the numbers stay
   // in view; a low window gets no less than a third of it.
   const tall = window.innerHeight / zoom(), part = S.n > 1 ? 0.56 : 0.66;
-  const spare = tall - (S.n > 1 ? 24 : 17) * em();
+  const spare = tall - (S.n > 1 ? 24 : narrow ? 20 : 17) * em();
   const height = full ? Math.max(stage.clientHeight, 160) : clamp(spare, 0.34 * tall, part * tall);
   let best = { score: 0 };
   for (let across = count; across >= 1; across--) {

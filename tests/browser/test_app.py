@@ -78,6 +78,7 @@ def test_a_projector_shows_pictures_transport_and_numbers_without_scrolling(page
     tab = page(app + f"?tab={name}", **SIZES["projector"])
     wait_for_pictures(tab, name)
     parts = [".gd-stage"] if name == "gan" else [".gd-stage", ".gd-play", ".gd-seek", ".gd-facts"]
+    parts += [".gd-sum"] if name == "denoise" else []  # the formula with the step's numbers
     for part in parts:
         box = tab.locator(f"#{name}-player {part}").bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= 720, part
@@ -93,6 +94,31 @@ def test_on_a_phone_the_picture_comes_before_the_settings(page, app, name):
     button = tab.locator(f"#{name}-run").bounding_box()
     assert picture["y"] < 500 and picture["y"] + picture["height"] < 844
     assert button["y"] > picture["y"] + picture["height"]
+    if name != "compare":  # beside the picture, on the first screen
+        assert button["y"] + button["height"] <= 844
+
+
+def test_the_main_button_stays_in_sight_on_a_projector(page, app):
+    tab = page(app + "?tab=forward", **SIZES["projector"])
+    wait_for_pictures(tab, "forward")
+    button = tab.locator("#forward-run").bounding_box()
+    assert button["y"] + button["height"] <= 720
+
+
+def test_a_link_is_not_rewritten_before_somebody_touches_the_page(page, app):
+    link = app + "?tab=denoise&steps=6&seeds=3&step=2"
+    tab = page(link)
+    tab.wait_for_function(
+        """() => {
+          const root = document.querySelector("#denoise-player [data-state]");
+          return root?.dataset.n === "7" && root.dataset.state === "paused";
+        }""",
+        timeout=90_000,
+    )
+    tab.wait_for_timeout(1000)
+    assert tab.url == link
+    tab.locator("#denoise-player .gd").press("ArrowRight")
+    tab.wait_for_function("location.search === '?tab=denoise&steps=6&seeds=3&step=3'")
 
 
 def test_the_address_follows_the_tab_and_brings_it_back(page, app):
