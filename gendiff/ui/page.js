@@ -35,8 +35,10 @@
   window.gendiffArrived = (named) => {
     arrived = true;
     const query = new URLSearchParams(window.gendiffArrival), tab = query.get("tab");
-    const linked = (named[tab] ?? []).some((name) => query.has(name));
-    if (linked) setTimeout(() => document.querySelector(`#${tab}-run`)?.click(), 300);
+    if (named[tab]) open = tab;
+    else open ??= Object.keys(named)[0];
+    const runs = (named[tab] ?? []).some((name) => query.has(name));
+    if (runs) setTimeout(() => document.querySelector(`#${tab}-run`)?.click(), 300);
   };
   // Where somebody rests on a frame of a player, the address names it: ?tab=denoise&step=7.
   document.addEventListener("gendiff-rest", ({ target, detail }) => {

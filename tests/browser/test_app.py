@@ -119,6 +119,10 @@ def test_a_link_is_not_rewritten_before_somebody_touches_the_page(page, app):
     assert tab.url == link
     tab.locator("#denoise-player .gd").press("ArrowRight")
     tab.wait_for_function("location.search === '?tab=denoise&steps=6&seeds=3&step=3'")
+    steps = tab.get_by_role("spinbutton", name="Steps").first
+    steps.fill("5")
+    steps.press("Enter")
+    tab.wait_for_function("location.search.includes('seeds=3&sampler=ddim&steps=5')")
 
 
 def test_the_address_follows_the_tab_and_brings_it_back(page, app):
