@@ -183,12 +183,11 @@ class GanLearner:
             return self.generator(*self.team.share(z), own)
 
         def blurred(pictures: Tensor) -> Tensor:
-            """What D sees: the pictures with instance noise, less and less at the end."""
-            std = self.recipe.noise * self.recipe.cooled(images)
-            if not std:
+            """What D sees: the pictures with instance noise."""
+            if not self.recipe.noise:
                 return pictures
             noise = torch.randn(x.shape, generator=random).to(x.device)
-            return pictures + std * self.team.share(noise)[0]
+            return pictures + self.recipe.noise * self.team.share(noise)[0]
 
         for _ in range(self.recipe.critic_steps):
             with torch.no_grad(), self.placement.autocast():

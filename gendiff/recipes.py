@@ -21,9 +21,9 @@ class Recipe:
         batch: images per optimizer step.
         rate: Adam's learning rate. betas: Adam's.
         warmup: images over which the rate rises from 0.
-        cooldown: share of `images`, at their end, over which the rate (and a GAN's `noise`) falls
-            to 0: what a steady rate leaves as grain settles in a few thousand images (Hagele et
-            al. 2024, arXiv:2405.18392).
+        cooldown: share of `images`, at their end, over which the rate falls to 0: what a steady
+            rate leaves as grain settles in a few thousand images (Hagele et al. 2024,
+            arXiv:2405.18392).
         ema: half-life of the averaged weights, in images (Karras et al. 2022, appendix F.2).
         seed: of everything random.
         schedule, target, snr_cap, space_to_depth, drop_label, guidance: diffusion only; guidance
@@ -57,7 +57,7 @@ class Recipe:
     noise: float = 0.0
 
     def cooled(self, images: int) -> float:
-        """The factor of the rate (and of `noise`) after so many images: 1, falling to 0."""
+        """The factor of the rate after so many images: 1, falling to 0."""
         if not self.cooldown:
             return 1.0
         return min(1.0, max(0.0, 1 - images / self.images) / self.cooldown)

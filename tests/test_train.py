@@ -233,13 +233,9 @@ def test_the_rate_warms_up(shapes, tmp_path):
     assert rates == pytest.approx(expected)
 
 
-def test_the_rate_and_the_noise_cool_down_over_the_last_images(shapes, tmp_path, monkeypatch):
-    cooling = replace(GAN, images=80, cooldown=0.5, noise=0.4)
-    run, rates, stds = Run(cooling, tmp_path, torch.device("cpu")), [], []
-    monkeypatch.setattr(
-        run.training, "_discriminator_step", lambda *a: stds.append(a[0]) or torch.tensor(0.0)
-    )
-    clean = four_pictures()
+def test_the_rate_cools_down_over_the_last_images(shapes, tmp_path):
+    cooling = replace(GAN, images=80, cooldown=0.5)
+    run, rates = Run(cooling, tmp_path, torch.device("cpu")), []
     for _ in range(10):
         steps(run, shapes, 1)
         rates += [group["lr"] for group in run.training.g_optimizer.param_groups]
@@ -247,9 +243,6 @@ def test_the_rate_and_the_noise_cool_down_over_the_last_images(shapes, tmp_path,
     assert rates == pytest.approx([1e-3 * factor for factor in factors])
     assert cooling.cooled(80) == cooling.cooled(90) == 0
     assert replace(cooling, cooldown=0.0).cooled(80) == 1
-    nearest = [(seen[:, None] - clean[None]).square().mean((2, 3, 4)).amin(1) for seen in stds]
-    spread = [float(distance.mean().sqrt()) for distance in nearest]
-    assert spread == pytest.approx([0.4 * factor for factor in factors], rel=0.15)
 
 
 @both_families
