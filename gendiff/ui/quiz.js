@@ -275,7 +275,7 @@ root.querySelector(".qz-join").addEventListener("submit", (event) => {
 function onKey(event) {
   if (!root.isConnected) return document.removeEventListener("keydown", onKey);
   if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || !game?.pictures) return;
-  if (!root.offsetParent || document.activeElement.matches("input, textarea, select, [contenteditable]")) return;
+  if (!root.offsetParent || document.activeElement.matches("input:not([type=radio]), textarea, select, [contenteditable]")) return;
   const kind = KINDS[Number(event.key) - 1];
   if (kind && game.k >= 0 && !game.answers[game.k]) answer(kind);
   else if (event.key === "Enter" && !document.activeElement.matches("button, a, summary")) body.querySelector(".qz-next")?.click();

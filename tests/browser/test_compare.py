@@ -1,0 +1,129 @@
+"""The views of the Compare tab in a real Chromium: each shows something at once, and works."""
+
+from __future__ import annotations
+
+import gradio as gr
+import pytest
+
+from gendiff.studio import Studio
+from gendiff.ui import compare
+from gendiff.ui.parts import Page
+from gendiff.ui.theme import SCRIPT, STYLE, theme
+
+expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
+SLOW = 180_000  # milliseconds for a run on a busy machine
+LINK = "?tab=compare&lanes=gan,ddim-2&seeds=0-3&estimate=gan&budget=0.05"
+
+
+@pytest.fixture(scope="module")
+def app(serve):
+    """This tab alone, served as the app serves it."""
+    studio, page = Studio(), Page()
+    with gr.Blocks(analytics_enabled=False) as demo:
+        with gr.Tabs() as tabs, page.tab("compare", "Compare"):
+            compare.build(studio, page)
+        page.wire(demo, tabs)
+    script = SCRIPT.read_text(encoding="utf-8")
+    return serve(demo.queue(), theme=theme(), css_paths=STYLE, js=script)
+
+
+@pytest.fixture(scope="module")
+def opened(browser, app):
+    """One page for all views, as a visitor walks through them; an error of it fails every test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(120_000)
+    tab, wrong = context.new_page(), []
+    tab.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.goto(app + LINK)
+    yield tab, wrong
+    context.close()
+
+
+@pytest.fixture
+def tab(opened):
+    page, wrong = opened
+    yield page
+    assert not wrong, "\n".join(wrong)
+
+
+def view(tab, title: str) -> None:
+    tab.locator("#compare-view").get_by_text(title, exact=True).click()
+
+
+def test_a_link_races_and_the_result_stands_in_a_table(tab):
+    table = tab.locator("#compare-table")
+    expect(table).to_contain_text("DDIM, 2 steps", timeout=SLOW)
+    expect(table).to_contain_text("times the fastest", timeout=SLOW)
+    expect(tab.locator("#compare-player .gd")).to_have_attribute("data-n", "120", timeout=SLOW)
+    with tab.expect_download() as kept:
+        tab.locator("#compare-save-md").click()
+    text = kept.value.path().read_text(encoding="utf-8")
+    assert "# A race over 4 pictures" in text and "fashion-diffusion:ddim-2" in text
+
+
+def test_a_point_of_the_quality_charts_shows_its_samples(tab):
+    view(tab, "Quality")
+    points = tab.locator("#compare-quality [data-pick='fashion-gan']")
+    expect(points.first).to_be_visible(timeout=SLOW)
+    points.first.press("Enter")
+    player = tab.locator("#compare-quality-player .gd")
+    expect(player).to_have_attribute("data-got", "1", timeout=SLOW)
+    expect(player).to_contain_text("1 calls a picture", timeout=SLOW)
+
+
+def test_the_quality_is_estimated_here_with_intervals(tab):
+    view(tab, "Quality")
+    board = tab.locator("#compare-estimate")
+    expect(board).to_contain_text("Press Estimate", timeout=SLOW)
+    tab.locator("#compare-estimate-run").click()
+    expect(board).to_contain_text("GAN, N = 64", timeout=SLOW)
+    expect(board.locator(".cp-interval")).to_have_count(2, timeout=SLOW)
+
+
+def test_a_budget_has_a_plan_and_is_spent(tab):
+    view(tab, "Budget")
+    table = tab.locator("#compare-budget-table")
+    expect(table).to_contain_text("50 ms", timeout=SLOW)
+    tab.locator("#compare-budget-run").click()
+    expect(table).to_contain_text("of the budget", timeout=SLOW)
+    made = tab.locator("#compare-budget-player .gd")
+    expect(made).to_have_attribute("data-got", "1", timeout=SLOW)
+
+
+def test_the_blind_test_is_answered_by_key_and_reveals_the_truth(tab):
+    view(tab, "Blind test")
+    quiz = tab.locator("#compare-quiz")
+    expect(quiz.locator(".qz-pictures img")).to_have_count(1, timeout=SLOW)
+    tab.keyboard.press("1")
+    expect(quiz.locator(".qz-pictures img")).to_have_count(2, timeout=SLOW)
+    expect(quiz).to_contain_text("Its nearest training picture", timeout=SLOW)
+    tab.keyboard.press("Enter")
+    expect(quiz).to_contain_text("Picture 2 of 10", timeout=SLOW)
+
+
+def test_diversity_is_there_and_follows_the_pictures(tab):
+    view(tab, "Diversity")
+    board = tab.locator("#compare-diversity")
+    expect(board.locator("circle")).to_have_count(192, timeout=SLOW)
+    expect(board).to_contain_text("sneaker", timeout=SLOW)
+    tab.locator("#compare-data").get_by_text("Cartoon cats").click()
+    expect(board).to_contain_text("ginger", timeout=SLOW)
+    tab.locator("#compare-data").get_by_text("Fashion-MNIST").click()
+    expect(board).to_contain_text("sneaker", timeout=SLOW)
+
+
+def test_four_answers_are_a_recommendation_with_measurements(tab):
+    view(tab, "Which one for me?")
+    advice = tab.locator("#compare-advice")
+    expect(advice).to_contain_text("Answer 4 questions", timeout=SLOW)
+    for said in ("Milliseconds", "Each one convincing", "No", "Enough to watch and tune"):
+        tab.locator("[id^=compare-ask]").get_by_text(said, exact=True).click()
+    expect(advice).to_contain_text("For you: a GAN", timeout=SLOW)
+    expect(advice).to_contain_text("ms for one picture", timeout=SLOW)
+
+
+def test_the_view_stands_in_the_address(tab):
+    view(tab, "Diversity")
+    tab.wait_for_function("new URLSearchParams(location.search).get('view') === 'diversity'")
