@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import shlex
 import shutil
 import time
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +23,7 @@ from gendiff.studio import Studio, race, records
 from gendiff.studio.contestants import Contestant, contestant, contestants, data_sets
 from gendiff.studio.race import Lap, Ready, Result, prepare
 from gendiff.studio.timeline import Timeline
-from gendiff.weights import build, save
+from gendiff.weights import build, load, save
 
 DATA = "shapes"
 
@@ -167,6 +169,16 @@ def test_loading_and_the_first_call_are_no_part_of_the_work(studio, monkeypatch)
     results = [one for one in race.run(studio, plan) if isinstance(one, Result)]
     assert time.perf_counter() - start > 0.9 and len(called) == 2 + 1 + 2
     assert sum(one.seconds for one in results) < 0.3
+
+
+def test_a_timed_call_keeps_no_model_in_memory(saved):
+    model = load(saved / "tiny-gan", "cpu", "float32")
+    first = race.expected(model, Contestant("tiny-gan"), 2, 2)
+    assert race.expected(model, Contestant("tiny-gan"), 2, 2) == first  # timed once
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
 
 
 def test_the_expected_time_is_said_before_the_lane_starts(studio):

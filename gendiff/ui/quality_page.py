@@ -122,7 +122,7 @@ def _published_chart() -> str:
                     f"{row.name}: FID {row.fid}, NFE {row.nfe}, recall {row.recall or '?'}",
                     size=_radius(row.recall),
                     hollow=row.recall is None,
-                    text=row.name,
+                    text=row.name.partition(" (")[0],
                 )
                 for row in PUBLISHED
                 if row.family == family
