@@ -19,6 +19,7 @@ from gendiff.nets.simple_cnn import SimpleConfig, SimpleDiscriminator, SimpleGen
 from gendiff.studio import Studio, adversarial, denoising, models, noising, service, walk
 from gendiff.studio.fetched import Fetched
 from gendiff.ui import build, hub, verdict
+from gendiff.ui.parts import model_picker, offered
 
 GAN = "someone/gans/wgan_cifar10"
 
@@ -147,6 +148,42 @@ def test_the_box_is_there_unless_it_is_closed(studio, settings):
     with gr.Blocks() as demo:
         hub.build(studio, demo)
     assert "hub-run" not in ids(demo)
+
+
+def test_what_the_command_line_fetched_is_there_when_a_page_is_opened(studio, settings, repo):
+    demo = build(studio)
+    list(Fetched(settings).pull(ID))  # as another process would
+    (arrive,) = [
+        one.fn for one in demo.fns.values() if getattr(one.fn, "__name__", "") == "arrive"
+    ]
+    assert all(update["choices"] for update in arrive())
+    assert ID in [card.name for card in studio.cards()]
+    assert any(ID in dict(update["choices"]).values() for update in arrive())
+
+
+def test_a_model_that_only_another_process_knows_is_found_when_it_is_asked_for(
+    studio, settings, repo
+):
+    list(Fetched(settings).pull(ID))
+    assert studio.card(ID).name == ID
+    with pytest.raises(GendiffError, match="no model"):
+        studio.card("someone/else")
+
+
+def test_the_address_may_name_a_model_that_came_later(studio, repo):
+    with gr.Blocks():
+        read = offered(model_picker(studio, "diffusion"))
+    with pytest.raises(ValueError):
+        read(ID)
+    list(studio.fetched.pull(ID))
+    assert read(ID) == ID
+
+
+def test_only_a_download_that_runs_can_be_cancelled():
+    assert hub._cancelled("1.0 of 2.0 MB").startswith("Cancelled")
+    assert hub._cancelled("Asking the Hub \N{HORIZONTAL ELLIPSIS}").startswith("Cancelled")
+    assert hub._cancelled("Tiny is here: choose it.") == "Tiny is here: choose it."
+    assert hub._cancelled("") == ""
 
 
 def test_what_others_wrote_is_escaped(studio):

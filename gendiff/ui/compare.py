@@ -16,7 +16,7 @@ from gendiff.ui import (
     compare_quiz,
     compare_race,
 )
-from gendiff.ui.parts import PRIVATE, Page, choice_of, follows_models, heading
+from gendiff.ui.parts import PRIVATE, Page, choice_of, follows_models, heading, offered
 
 TAB = "compare"
 VIEWS = {
@@ -85,7 +85,7 @@ def build(studio: Studio, page: Page) -> None:
         **PRIVATE,
     )
     kept = {name: entry for one in views.values() for name, entry in one.settings.items()}
-    page.keep(TAB, view=(view, choice_of(*VIEWS)), data=(data, choice_of(*sets)), **kept)
+    page.keep(TAB, view=(view, choice_of(*VIEWS)), data=(data, offered(data)), **kept)
 
 
 def example(studio: Studio) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from gendiff.ui.parts import (
     heading,
     model_picker,
     number_in,
+    offered,
     on_device,
     status,
     wire_stop,
@@ -205,7 +206,7 @@ def build(studio: Studio, page: Page) -> None:
     wire_stop(stop, player, line, running)
     wire_exports(player, line, "denoise", panes=[3])
     page.opens_with("denoise", lambda: examples.read("denoise"), [player])
-    readers = _readers(studio)
+    readers = _readers(studio, controls["model"])
     page.keep("denoise", **{name: (part, readers[name]) for name, part in controls.items()})
 
 
@@ -255,12 +256,12 @@ def _controls(studio: Studio) -> dict[str, gr.components.Component]:
     }
 
 
-def _readers(studio: Studio) -> dict[str, Callable[[str], Any]]:
+def _readers(studio: Studio, model: gr.Dropdown) -> dict[str, Callable[[str], Any]]:
     """What the address may say about each control."""
     cards = studio.cards("diffusion")
     classes = max((len(card.classes) for card in cards), default=0)
     return {
-        "model": choice_of(*(card.name for card in cards)),
+        "model": offered(model),
         "label": choice_of(ANY, *map(str, range(classes))),
         "seeds": _seeds,
         "sampler": choice_of(*(value for _, value in SAMPLERS)),

@@ -26,6 +26,7 @@ from gendiff.ui.parts import (
     heading,
     model_picker,
     number_in,
+    offered,
     status,
 )
 from gendiff.ui.player import Message, Player
@@ -84,7 +85,7 @@ def build(studio: Studio, page: Page) -> None:
     wire_exports(player, on.said, "forward", fps=20)
     page.keep(
         "forward",
-        model=(on.model, choice_of(*(card.name for card in studio.cards("diffusion")))),
+        model=(on.model, offered(on.model)),
         picture=(on.picture, number_in(0, 255)),
         schedule=(on.kind, choice_of(*PARAMETERS)),
         T=(on.steps, number_in(1, T_MAX)),

@@ -27,6 +27,7 @@ from gendiff.ui.parts import (
     heading,
     model_picker,
     number_in,
+    offered,
     status,
 )
 from gendiff.ui.player import Frame, Message, Pane, Player, Run
@@ -115,7 +116,7 @@ def build(studio: Studio, page: Page) -> None:
     page.keep(
         "gan",
         mode=(rail.mode, choice_of(GENERATED, MIXED)),
-        model=(rail.model, choice_of(*(card.name for card in cards))),
+        model=(rail.model, offered(rail.model)),
         seeds=(rail.seeds, _readable_seeds),
         label=(rail.label, choice_of(ANY, *classes)),
         truncation=(rail.cut, number_in(CUT_LEAST, CUT_OFF, whole=False)),

@@ -30,26 +30,30 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
     if fetched is None:
         return
     pickers = [block for block in demo.blocks.values() if hasattr(block, "model_choices")]
-    demo.load(lambda: _choices(pickers), None, pickers, **_QUICK)  # others may have fetched some
+
+    def arrive() -> list[Any]:
+        fetched.look_again()  # the command line may have fetched some
+        return _choices(pickers)
+
+    demo.load(arrive, None, pickers, **_QUICK)
     if fetched.settings.access == "closed":
         return
     with gr.Accordion("More models, from the Hugging Face Hub", open=False, elem_id="hub"):
         gr.Markdown(_WORDS, elem_classes="note")
-        with gr.Row():
-            wish = gr.Dropdown(
-                fetched.offers(),
-                value=fetched.offers()[0][1],
-                label="Model: from the list, or any OWNER/NAME[@REVISION]"
-                if fetched.open
-                else "Model",
-                allow_custom_value=fetched.open,
-                elem_id="hub-id",
-                scale=4,
-            )
+        wish = gr.Dropdown(
+            fetched.offers(),
+            value=fetched.offers()[0][1],
+            label="Model: from the list, or any OWNER/NAME[@REVISION]"
+            if fetched.open
+            else "Model",
+            allow_custom_value=fetched.open,
+            elem_id="hub-id",
+        )
+        with gr.Row(elem_classes="actions"):
             show = gr.Button("Show", min_width=90, elem_id="hub-show")
             go = gr.Button("Download", variant="primary", min_width=110, elem_id="hub-run")
             cancel = gr.Button("Cancel", min_width=90, elem_id="hub-cancel")
-        about = gr.HTML(elem_id="hub-about")
+        about = gr.HTML(elem_id="hub-about", padding=False)
         line = status()
     _wire(fetched, pickers, wish, (show, go, cancel), (about, line))
 
@@ -89,8 +93,9 @@ def _wire(
     options = {"show_progress": "minimal", "show_progress_on": line, **PRIVATE}
     show.click(look, wish, [about, line], **options, **DOWNLOAD)
     event = go.click(pull, wish, [line, about, *pickers], **options, **DOWNLOAD)
-    cancel.click(
-        lambda: "Cancelled; nothing of it is used.", None, line, cancels=[event], **_QUICK
+    # twice: the download's last word may have been on its way
+    cancel.click(_cancelled, line, line, cancels=[event], **_QUICK).then(
+        _cancelled, line, line, **_QUICK
     )
 
 
@@ -104,7 +109,14 @@ def facts(looked: Looked) -> str:
         "it is here already" if looked.here else "",
     ]
     said = "; ".join(escape(part) for part in parts if part)
-    return f"<p><b>{escape(looked.title)}</b> ({escape(looked.id)}): {said}.</p>"
+    name = "" if looked.title == looked.id else f" ({escape(looked.id)})"
+    return f"<p><b>{escape(looked.title)}</b>{name}: {said}.</p>"
+
+
+def _cancelled(said: str) -> str:
+    """What the line says then; a download that is over stays over."""
+    running = said.endswith((" MB", "\N{HORIZONTAL ELLIPSIS}"))
+    return "Cancelled; nothing of it is used." if running else said
 
 
 def _choices(pickers: list[Any]) -> list[Any]:

@@ -25,6 +25,7 @@ from gendiff.ui.parts import (
     follows_models,
     heading,
     number_in,
+    offered,
     on_device,
     status,
     wire_stop,
@@ -170,7 +171,7 @@ def build(studio: Studio, page: Page) -> None:
     wire_exports(player, line, TAB, fps=FPS, hold=0)
     page.keep(
         TAB,
-        data=(data, choice_of(*sets)),
+        data=(data, offered(data)),
         view=(view, choice_of("walk", "grid")),
         seeds=(seeds, _readable_seeds),
         frames=(frames, number_in(2, FRAMES_MAX)),

@@ -29,6 +29,7 @@ __all__ = [
     "heading",
     "model_picker",
     "number_in",
+    "offered",
     "on_device",
     "status",
     "wire_stop",
@@ -130,6 +131,15 @@ def choice_of(*allowed: str) -> Callable[[str], str]:
         if text not in allowed:
             raise ValueError(text)
         return text
+
+    return read
+
+
+def offered(picker: gr.components.Component) -> Callable[[str], str]:
+    """A reader for the address: what the picker offers now, models that came later included."""
+
+    def read(text: str) -> str:
+        return choice_of(*(value for _, value in picker.model_choices()))(text)
 
     return read
 
