@@ -62,6 +62,7 @@ def on_gpu(task: F, estimate: Callable[..., float]) -> F:
         return task
     cost, many = Cost(), inspect.isgeneratorfunction(task)
 
+    @functools.wraps(task)
     def timed(*args: Any) -> Iterator[Any]:
         start = time.monotonic()
         if many:
