@@ -112,15 +112,24 @@ def _offers(settings: hub.Settings) -> str:
             f"{entry.bytes / 1e6:.0f} MB",
             entry.licence or "none stated",
             "here" if entry.id in here else entry.pace,
+            entry.checked or "not yet checked",
         )
         for entry in catalogue.offered()
     ]
     own = [
-        (note.facts.name, note.family, "", f"{note.size / 1e6:.0f} MB", note.facts.licence, "here")
+        (
+            note.facts.name,
+            note.family,
+            "",
+            f"{note.size / 1e6:.0f} MB",
+            note.facts.licence,
+            "here",
+            "",
+        )
         for name, note in here.items()
         if catalogue.entry(hub.Name.parse(name)) is None
     ]
-    header = ("python -m gendiff pull", "family", "pictures", "size", "licence", "")
+    header = ("python -m gendiff pull", "family", "pictures", "size", "licence", "", "checked on")
     return table(header, [*listed, *own])
 
 

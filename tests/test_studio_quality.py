@@ -84,7 +84,9 @@ def test_other_weights_and_damage_are_said(studio, checkpoints):
 
 def test_the_pareto_front_against_its_definition():
     places = [(1, 20), (10, 12), (50, 5), (10, 7), (100, 5), (1, 20)]
-    assert pareto(places) == [True, False, True, True, False, True]
+    assert pareto([(*at, 250) for at in places]) == [True, False, True, True, False, True]
+    # What 1,000 pictures give does not beat what 250 give: their floor is higher.
+    assert pareto([(1, 2, 1000), (5, 3, 250), (5, 4, 250)]) == [True, True, False]
     assert pareto([]) == []
 
 

@@ -121,7 +121,7 @@ def test_how_many_makes_a_range_from_the_first_seed():
     assert gan._first_seeds("7, 9, 100", 4) == "7-10"
     assert gan._first_seeds("7", 1) == "7"
     assert gan._first_seeds("7", None) == gr.skip()
-    for count in (-1, 65, 10**6):
+    for count in (-1, 0, 65, 10**6):
         with pytest.raises(GendiffError, match="1 to 64"):
             gan._first_seeds("7", count)
 

@@ -35,7 +35,12 @@ def arrive(monkeypatch):
                     number, text, shown = gr.Number(), gr.Textbox(), gr.Textbox()
                 make = {"one": lambda: MESSAGE, "two": lambda: "example", "three": failing}[name]
                 page.keep(
-                    name, n=(number, number_in(1, 9)), mode=(text, choice_of("mix", "plain"))
+                    name,
+                    {"two": lambda link: {"n": "4"} if link.get("mode") == "mix" else {}}.get(
+                        name
+                    ),
+                    n=(number, number_in(1, 9)),
+                    mode=(text, choice_of("mix", "plain")),
                 )
                 page.opens_with(name, make, [shown], linked=linked.get(name))
         page.wire(demo, tabs)
@@ -67,6 +72,14 @@ def test_an_address_fills_the_settings_of_its_tab_only(arrive):
     assert settings[:2] == settings[4:] == [gr.skip()] * 2
     assert shown == [gr.skip(), "link mix", gr.skip()]  # at once, until the link has run
     assert arrive.said == []
+
+
+@pytest.mark.parametrize(("query", "n"), [({}, 4), ({"n": "7"}, 7)])
+def test_a_setting_may_imply_others_that_the_link_leaves_out(arrive, query, n):
+    _, settings, *_ = arrive.read(tab="two", mode="mix", **query)
+    assert settings[2]["value"] == n
+    assert arrive.read(tab="two", mode="plain")[1][2] == gr.skip()
+    assert arrive.read(tab="one", mode="mix")[1][0] == gr.skip()
 
 
 def test_an_example_that_stands_in_for_a_link_says_so(arrive):

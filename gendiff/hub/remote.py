@@ -145,12 +145,14 @@ def _get(path: str, settings: Settings) -> Any:
         headers = build_hf_headers(token=settings.token)
         response = get_session().get(url, headers=headers, timeout=QUIET, **options)
         hf_raise_for_status(response)
+        if not str(response.url).startswith(settings.endpoint + "/"):
+            raise ValueError("the listing was sent somewhere else")
         page = response.json()
         if not isinstance(page, list):
             return page
         found += page
         url, options = response.links.get("next", {}).get("url"), {}
-        if url and not url.startswith(settings.endpoint):
+        if url and not url.startswith(settings.endpoint + "/"):
             raise ValueError("the next page is somewhere else")
     return found
 

@@ -135,8 +135,8 @@ def _best(studio: Studio, card: Card, pictures: int, calls: int, call: float) ->
         for one in quality.measured(studio, card.data)
         for point in one.points
         if point.contestant.model == card.name
-        and point.score.guidance == 1
-        and point.contestant.nfe <= calls
+        and point.plain
+        and min(GOOD, calls) <= point.contestant.nfe <= calls
     ]
     if points:
         best = min(points, key=lambda point: point.score.fid)

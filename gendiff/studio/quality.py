@@ -81,10 +81,17 @@ def _measured(studio: Studio, name: str) -> Measured:
     return Measured(name, card.title, metrics, points)
 
 
-def pareto(places: Sequence[tuple[float, float]]) -> list[bool]:
-    """Which of the points (cost, distance) no other one beats in both (smaller is better)."""
+def pareto(places: Sequence[tuple[float, float, int]]) -> list[bool]:
+    """Which of the points (cost, distance, N) no other one beats in both (smaller is better).
+
+    A distance falls with the number of pictures N, so only points of equal N are compared.
+    """
     return [
-        not any(other[0] <= own[0] and other[1] <= own[1] and other != own for other in places)
+        not any(
+            other[0] <= own[0] and other[1] <= own[1] and other != own
+            for other in places
+            if other[2] == own[2]
+        )
         for own in places
     ]
 

@@ -13,6 +13,9 @@ from gendiff.ui.parts import Page
 from gendiff.ui.theme import SCRIPT, STYLE, theme
 
 SHORT = ("gan", "forward")  # tabs whose work takes no longer than to borrow a GPU
+# gradio confines style sheets to what is above its footer. On a phone, where the link to the API
+# is hidden, its divider would stand alone.
+FOOTER = "@media (max-width: 700px) { footer .divider { display: none !important; } }"
 QUEUE = 40  # visitors who may wait; beyond it they are told that the app is busy
 # Pages that gradio remembers, open or not: 0.4 MB of settings each, and up to 3 MB of the messages
 # that they were sent last. Its own default, 10,000, is more than a Space has.
@@ -30,7 +33,8 @@ def build(studio: Studio) -> gr.Blocks:
         gr.HTML(
             "<header class='brand'><h1>gendiff</h1>"
             "<p>See, step through and compare GANs and diffusion models that learned the same "
-            "pictures.</p></header>"
+            "pictures.</p></header>",
+            head=f"<style>{FOOTER}</style>",
         )
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             for name, title, module in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -85,6 +86,7 @@ def build(studio: Studio, page: Page) -> None:
     wire_exports(player, on.said, "forward", fps=20)
     page.keep(
         "forward",
+        _implied,
         model=(on.model, offered(on.model)),
         picture=(on.picture, number_in(0, 255)),
         schedule=(on.kind, choice_of(*PARAMETERS)),
@@ -243,6 +245,12 @@ def _wire(studio: Studio, on: Controls, player: Player, shown: gr.State) -> None
 def _defaults(kind: str) -> tuple[float | None, ...]:
     values = [parameter.default for parameter in PARAMETERS[kind]]
     return (*values, *[None] * (FIELDS - len(values)))
+
+
+def _implied(link: Mapping[str, str]) -> Mapping[str, str]:
+    """A link that names a schedule alone means it with its default parameters."""
+    values = _defaults(link["schedule"]) if link.get("schedule") in PARAMETERS else ()
+    return {f"p{i + 1}": repr(value) for i, value in enumerate(values) if value is not None}
 
 
 def _field(kind: str, i: int) -> dict[str, Any]:

@@ -135,14 +135,13 @@ def _rail(studio: Studio) -> Rail:
         seeds = gr.Textbox(
             SEEDS, label="Seeds", max_lines=1, scale=3, min_width=120, elem_id="gan-seeds"
         )
-        limits = {"minimum": 1, "maximum": PICTURES_MAX, "precision": 0}
         count = gr.Number(
             len(parse(SEEDS)),
             label="How many",
             scale=2,
             min_width=96,
             elem_id="gan-count",
-            **limits,
+            precision=0,  # no bounds here: gradio's own refusal of them is not shown
         )
     with gr.Accordion("More settings", open=False):
         cut = gr.Slider(
@@ -223,7 +222,9 @@ def _wire(studio: Studio, rail: Rail, stage: Stage, shown: gr.State) -> None:
         [rail.seeds, rail.count],
         rail.seeds,
         trigger_mode="always_last",
-        **quick,
+        show_progress="hidden",
+        concurrency_limit=None,  # queued, as gradio shows an error only from the queue
+        **PRIVATE,
     )
     for event in (renewed, recounted):
         event.success(run, asked, results, trigger_mode="always_last", **options)
@@ -315,7 +316,7 @@ def _new_seeds(count: float | None) -> str:
 
 def _first_seeds(text: str, count: float | None) -> Any:
     """The range of that many seeds from the first one on; an empty box changes nothing."""
-    return _range(parse(text, PICTURES_MAX)[0], int(count)) if count else gr.skip()
+    return gr.skip() if count is None else _range(parse(text, PICTURES_MAX)[0], int(count))
 
 
 def _range(first: int, count: int) -> str:

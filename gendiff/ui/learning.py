@@ -54,7 +54,7 @@ def message(story: Story) -> Message:
         for name, values in learned.losses.items()
         if name != "images"
     ]
-    if story.measured:
+    if len(story.measured) > 1:  # one point is no curve; its frame says it
         distances = [
             story.measured[seen].fid if seen in story.measured else math.nan
             for seen in learned.images

@@ -3,6 +3,9 @@
 () => {
   // ---- The address --------------------------------------------------------------------------
   window.gendiffArrival = location.search;
+  // A link's tab at once; its settings come with the page's first event.
+  const named = new URLSearchParams(location.search).get("tab") ?? "";
+  if (/^[a-z]+$/.test(named)) document.getElementById(`tab-${named}-button`)?.click();
   // The address is the link's until its settings are in and a person has touched the page: while
   // it loads, gradio selects the first tab and fills in defaults, and those are not what it names.
   let open = null, arrived = false, touched = false;

@@ -15,6 +15,7 @@ PRIVATE = {"api_visibility": "private"}
 QUICK = {"queue": False, "show_progress": "hidden", **PRIVATE}
 Reader = Callable[[str], Any]
 Setting = tuple[gr.components.Component, Reader]
+Implied = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Page:
     settings: dict[str, dict[str, Setting]] = field(default_factory=dict)
     _tabs: dict[str, gr.Tab] = field(default_factory=dict)
     _examples: dict[str, Example] = field(default_factory=dict)
+    _implied: dict[str, Implied] = field(default_factory=dict)
 
     def tab(self, name: str, title: str) -> gr.Tab:
         """A new tab, to be used as a context; `name` is what stands in the address."""
@@ -37,10 +39,13 @@ class Page:
         self.settings[name] = {}
         return self._tabs[name]
 
-    def keep(self, tab: str, **settings: Setting) -> None:
+    def keep(self, tab: str, implied: Implied | None = None, **settings: Setting) -> None:
         """Settings that belong in the address: name=(component, reader). A reader turns text into
-        a value, and raises ValueError or GendiffError for what is not one."""
+        a value, and raises ValueError or GendiffError for what is not one. implied: what a link's
+        settings mean for others that it leaves out."""
         self.settings[tab] = settings
+        if implied is not None:
+            self._implied[tab] = implied
 
     def opens_with(
         self,
@@ -81,6 +86,8 @@ class Page:
         def read(seen: tuple[str, ...], request: gr.Request) -> list[Any]:
             query = dict(request.query_params)
             tab = query.get("tab")
+            if tab in self._implied:
+                query = {**self._implied[tab](query), **query}
             damaged = [] if tab is None or tab in self.settings else ["tab"]
             updates: list[Any] = []
             for owner, name, _, reader in flat:

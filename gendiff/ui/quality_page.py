@@ -26,8 +26,9 @@ def page(found: list[Measured]) -> str:
     return f"""<section class="cp-card" aria-label="Measured quality">
 <h3>Quality beside its price</h3>
 <div class="cp-charts">{over_nfe}{over_seconds}</div>
-<p class="cp-small">A ring marks a point that another one beats in both: the full points are the
-Pareto front. Press a point to see its samples.</p></section>
+<p class="cp-small">A ring marks a point that another one of equal N beats in both: the full points
+are the Pareto front. FID falls with N, so points of other N are not compared. Press a
+point to see its samples.</p></section>
 <section class="cp-card" aria-label="The trilemma"><h3>Quality, diversity, speed: pick two?</h3>
 <div class="cp-charts">{_trilemma(points)}{_published_chart()}</div>
 <p class="cp-small">Xiao et al. (2022) call it the trilemma of generative learning. The larger a
@@ -62,7 +63,8 @@ def _curves(
     groups = [
         [(point, x) for point in own if (x := price(point))] for own in _groups(points).values()
     ]
-    front = iter(pareto([(x, point.score.fid) for own in groups for point, x in own]))
+    places = [(x, one.score.fid, one.score.images) for own in groups for one, x in own]
+    front = iter(pareto(places))
     series, colours = [], iter(_COLOURS)
     for own in filter(None, groups):
         first = own[0][0]

@@ -17,7 +17,7 @@ from gendiff.ui.runs import Curve, Frame, Message, Pane, Run, batch
 FPS = 8
 NEWS = 0.25  # seconds between two signs of life; a Stop takes effect at the next one
 UNIT = "√dim"  # charts of one unit share an axis: a norm is measured in radii of its own shell
-_BAR = '<mo stretchy="false">|</mo>'
+_BAR = '<mo stretchy="false" lspace="0" rspace="0">|</mo>'
 Update = tuple[Any, str]  # what goes to the player (or gr.skip()), and to the status line
 
 

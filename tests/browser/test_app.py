@@ -94,6 +94,7 @@ def test_on_a_phone_the_picture_comes_before_the_settings(page, app, name):
     button = tab.locator(f"#{name}-run").bounding_box()
     assert picture["y"] < 500 and picture["y"] + picture["height"] < 844
     assert button["y"] > picture["y"] + picture["height"]
+    assert tab.locator("footer .divider:visible").count() == 0  # it would stand alone
     if name != "compare":  # beside the picture, on the first screen
         assert button["y"] + button["height"] <= 844
 

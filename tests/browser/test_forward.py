@@ -214,6 +214,15 @@ def test_only_the_schedules_own_parameters_are_seen(page, app):
     expect(tab.locator("#forward-gauge")).to_contain_text("tau goes from 0.05 to 20; got 99.")
 
 
+def test_a_link_that_names_a_schedule_alone_has_its_defaults(page, app):
+    tab = page(app + "?tab=forward&schedule=linear&T=20")
+    tab.wait_for_function("document.querySelector('#forward-T input')?.value === '20'")
+    tab.wait_for_function(
+        "document.querySelector('#forward-player [data-state]')?.dataset.n === '21'"
+    )
+    assert tab.locator(".toast-body").count() == 0
+
+
 def test_a_link_reproduces_the_view(page, app):
     levels = "schedule=sigmoid&T=500&p1=-4&p2=3&p3=0.8"
     tab = page(f"{app}?tab=forward&model=cats-diffusion&picture=3&{levels}&seed=4&t=123")
