@@ -59,6 +59,7 @@ def pytest_configure(config):
     torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist's own, which reads the groups
 def pytest_collection_modifyitems(config, items):
     # Under xdist's loadgroup: a module to a process, and all browser tests, which are the longest,
     # to one: two Chromiums that draw starve each other and the server on two cores.
