@@ -17,7 +17,7 @@ from gendiff.hub import catalogue
 from gendiff.images import from_uint8
 from gendiff.nets.simple_cnn import SimpleConfig, SimpleDiscriminator, SimpleGenerator
 from gendiff.studio import Studio, adversarial, denoising, models, noising, service, walk
-from gendiff.studio.fetched import Fetched
+from gendiff.studio.fetched import Fetched, Looked, _checked
 from gendiff.ui import build, hub, verdict
 from gendiff.ui.parts import model_picker, offered
 
@@ -187,8 +187,12 @@ def test_only_a_download_that_runs_can_be_cancelled():
 
 
 def test_what_others_wrote_is_escaped(studio):
-    from gendiff.studio.fetched import Looked
-
     bad = Looked("a/b", "a/b@c", "<script>x</script>", 10**6, "<b>", "", "", False)
     assert "<script>" not in hub.facts(bad) and "&lt;b&gt;" in hub.facts(bad)
     assert "1.0 MB" in hub.facts(bad)
+
+
+def test_a_listed_model_says_whether_its_entry_was_checked():
+    looked = Looked("a/b", "a/b@c", "T", 10**6, "MIT", "", "", False, True, _checked(None))
+    assert "not yet checked" in hub.facts(looked)
+    assert _checked("2027-01-02").endswith("checked on 2027-01-02")

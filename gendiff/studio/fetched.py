@@ -18,7 +18,8 @@ from gendiff.hub import catalogue
 class Looked:
     """What a person should know before a download. size: bytes; here: nothing is to be fetched.
 
-    exactly: the id with the commit that was looked at.
+    exactly: the id with the commit that was looked at. listed: it is one of our list's; checked:
+    when that entry was compared with the Hub, in words.
     """
 
     id: str
@@ -29,6 +30,8 @@ class Looked:
     resolution: str
     pace: str
     here: bool
+    listed: bool = False
+    checked: str = ""
 
 
 class Fetched:
@@ -81,6 +84,8 @@ class Fetched:
             resolution=entry.resolution if entry else "",
             pace=entry.pace if entry else "",
             here=offer.note is not None and offer.name.id in self._notes,
+            listed=entry is not None,
+            checked=_checked(entry.checked) if entry else "",
         )
 
     def pull(
@@ -95,3 +100,7 @@ class Fetched:
                     yield step.card
             else:
                 yield step
+
+
+def _checked(day: str | None) -> str:
+    return f"our list's entry was checked on {day}" if day else "our list's entry: not yet checked"
