@@ -193,6 +193,6 @@ def test_what_others_wrote_is_escaped(studio):
 
 
 def test_a_listed_model_says_whether_its_entry_was_checked():
-    looked = Looked("a/b", "a/b@c", "T", 10**6, "MIT", "", "", False, True, _checked(None))
+    looked = Looked("a/b", "a/b@c", "T", 10**6, "MIT", "", "", False, _checked(None))
     assert "not yet checked" in hub.facts(looked)
     assert _checked("2027-01-02").endswith("checked on 2027-01-02")

@@ -18,8 +18,8 @@ from gendiff.hub import catalogue
 class Looked:
     """What a person should know before a download. size: bytes; here: nothing is to be fetched.
 
-    exactly: the id with the commit that was looked at. listed: it is one of our list's; checked:
-    when that entry was compared with the Hub, in words.
+    exactly: the id with the commit that was looked at. checked: when our list's
+    entry was compared with the Hub, in words.
     """
 
     id: str
@@ -30,7 +30,6 @@ class Looked:
     resolution: str
     pace: str
     here: bool
-    listed: bool = False
     checked: str = ""
 
 
@@ -84,7 +83,6 @@ class Fetched:
             resolution=entry.resolution if entry else "",
             pace=entry.pace if entry else "",
             here=offer.note is not None and offer.name.id in self._notes,
-            listed=entry is not None,
             checked=_checked(entry.checked) if entry else "",
         )
 

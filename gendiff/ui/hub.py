@@ -68,28 +68,21 @@ def _wire(
     show, go, cancel = buttons
     about, line = shown
 
-    known = gr.State("")  # the id whose size and licence stand there
+    @bounded
+    def look(text: str | None) -> tuple[str, str]:
+        return facts(fetched.look(text or "")), "Ready."
 
     @bounded
-    def look(text: str | None) -> tuple[str, str, str | None]:
-        return facts(fetched.look(text or "")), "Ready.", text
-
-    @bounded
-    def pull(text: str | None, seen: str | None) -> Iterator[list[Any]]:
-        stay = [gr.skip()] * (len(pickers) + 1)
+    def pull(text: str | None) -> Iterator[list[Any]]:
+        stay = [gr.skip()] * len(pickers)
         try:
             yield ["Asking the Hub \N{HORIZONTAL ELLIPSIS}", gr.skip(), *stay]
             looked = fetched.look(text or "")
-            if not (looked.listed or looked.here or text == seen):
-                again = "Press Download again to fetch it."
-                yield [again, facts(looked), text, *stay[1:]]
-                return
             yield ["Starting \N{HORIZONTAL ELLIPSIS}", facts(looked), *stay]
             for step in fetched.pull(looked.exactly):
                 if isinstance(step, Card):
                     said = f"{step.title} is here: choose it as the model in the tabs above."
-                    here = facts(fetched.look(looked.exactly))
-                    yield [said, here, gr.skip(), *_choices(pickers)]
+                    yield [said, facts(fetched.look(looked.exactly)), *_choices(pickers)]
                 else:
                     said = f"{step.done / 1e6:.1f} of {step.total / 1e6:.1f} MB"
                     yield [said, gr.skip(), *stay]
@@ -98,9 +91,8 @@ def _wire(
             raise
 
     options = {"show_progress": "minimal", "show_progress_on": line, **PRIVATE}
-    show.click(look, wish, [about, line, known], **options, **DOWNLOAD)
-    outputs = [line, about, known, *pickers]
-    event = go.click(pull, [wish, known], outputs, **options, **DOWNLOAD)
+    show.click(look, wish, [about, line], **options, **DOWNLOAD)
+    event = go.click(pull, wish, [line, about, *pickers], **options, **DOWNLOAD)
     # twice: the download's last word may have been on its way
     cancel.click(_cancelled, line, line, cancels=[event], **_QUICK).then(
         _cancelled, line, line, **_QUICK
