@@ -92,7 +92,10 @@ def _wire(
 
     options = {"show_progress": "minimal", "show_progress_on": line, **PRIVATE}
     show.click(look, wish, [about, line], **options, **DOWNLOAD)
-    event = go.click(pull, wish, [line, about, *pickers], **options, **DOWNLOAD)
+    # "multiple": pressed while a cancelled one still ends, it waits its turn and is not lost.
+    event = go.click(
+        pull, wish, [line, about, *pickers], trigger_mode="multiple", **options, **DOWNLOAD
+    )
     # twice: the download's last word may have been on its way
     cancel.click(_cancelled, line, line, cancels=[event], **_QUICK).then(
         _cancelled, line, line, **_QUICK

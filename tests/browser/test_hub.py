@@ -60,7 +60,6 @@ def test_a_model_is_shown_cancelled_fetched_and_then_in_every_tab(page, app, ser
     says(tab, " of 0.2 MB")
     tab.locator("#hub-cancel").click()
     says(tab, "Cancelled")
-    tab.wait_for_timeout(3000)  # the word stands there before the download has ended
     server.slow = 0.0
     tab.locator("#hub-run").click()
     says(tab, "is here")
