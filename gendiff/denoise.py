@@ -134,24 +134,26 @@ class Denoiser(nn.Module):
         eps: Tensor,
         labels: Tensor | None = None,
         snr_cap: float = 5.0,
+        snr_floor: float = 0.0,
     ) -> Tensor:
-        """Mean squared error of the target, weighted by min(SNR_t, snr_cap) as an error of x0.
+        """Mean squared error of the target; as an error of x0 it weighs SNR_t within the bounds.
 
-        Hang et al. (2023), arXiv:2303.09556, Eq. 7 and its appendix for v; snr_cap = inf with
-        target "eps" is the simple loss of Ho et al., Eq. 14.
+        The cap: Hang et al. (2023), arXiv:2303.09556, Eq. 7 and its appendix for v; the floor:
+        Salimans & Ho (2022), arXiv:2202.00512, section 4. No bounds with target "eps" is the simple
+        loss of Ho et al., Eq. 14.
 
         Returns:
             The loss of each image, (B,).
         """
         x_t = self.schedule.add_noise(x0, t, eps)
         snr = torch.exp(self.schedule.log_snr(t))
-        capped = snr.clamp(max=snr_cap)
+        bounded = snr.clamp(snr_floor, snr_cap)
         if self.target == "eps":
-            truth, weight = eps, capped / snr
+            truth, weight = eps, bounded / snr
         elif self.target == "x0":
-            truth, weight = x0, capped
+            truth, weight = x0, bounded
         else:
-            truth, weight = self.schedule.velocity(x0, eps, t), capped / (snr + 1)
+            truth, weight = self.schedule.velocity(x0, eps, t), bounded / (snr + 1)
         error = (self.output(x_t, t, labels) - truth) ** 2
         return weight.to(error.dtype) * error.flatten(1).mean(1)
 

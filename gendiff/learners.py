@@ -114,7 +114,8 @@ class DiffusionLearner:
         labels = labels.masked_fill(dropped.to(labels.device), self.no_label)
         x, t, eps, labels = self.team.share(x, t.to(x.device), eps.to(x.device), labels)
         with self.placement.autocast():
-            loss = self.denoiser.loss(x, t, eps, labels, self.recipe.snr_cap).mean()
+            bounds = self.recipe.snr_cap, self.recipe.snr_floor
+            loss = self.denoiser.loss(x, t, eps, labels, *bounds).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.team.average_gradients(self.net)

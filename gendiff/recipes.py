@@ -26,8 +26,9 @@ class Recipe:
             arXiv:2405.18392).
         ema: half-life of the averaged weights, in images (Karras et al. 2022, appendix F.2).
         seed: of everything random.
-        schedule, target, snr_cap, space_to_depth, drop_label, guidance: diffusion only; guidance
-            is the scale of what the network learns to have built in, see `denoise.Unguided`.
+        schedule, target, snr_cap, snr_floor, space_to_depth, drop_label, guidance: diffusion only.
+            snr_cap, snr_floor: see `Denoiser.loss`. guidance: the scale of what the network learns
+            to have built in, see `denoise.Unguided`.
         loss, critic_steps, r1, noise: GAN only; r1 is the weight of the penalty on real pictures,
             noise the std of what is added to every picture that D sees, so that it cannot tell the
             two kinds apart by a trifle (Sonderby et al. 2017, arXiv:1610.04490, section 3.3).
@@ -48,6 +49,7 @@ class Recipe:
     schedule: Mapping[str, Any] = field(default_factory=lambda: {"name": "cosine", "T": 1000})
     target: str = "v"
     snr_cap: float = 5.0
+    snr_floor: float = 0.0
     space_to_depth: int = 2
     drop_label: float = 0.1
     guidance: float = 1.0
@@ -122,6 +124,9 @@ RECIPES: Mapping[str, Recipe] = {
             batch=16,
             rate=4e-4,
             warmup=2_000,
+            # A background, one of six pastels, is decided where the SNR is a hundredth: without a
+            # floor the loss hardly weighs it, and pictures end between two of them.
+            snr_floor=0.2,
         ),
     )
 }

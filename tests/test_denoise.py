@@ -277,18 +277,18 @@ def test_exact_denoisers_take_a_level_for_each_picture(make, device):
 # The loss
 
 
-@pytest.mark.parametrize("cap", [0.5, 5.0, math.inf])
-def test_the_loss_is_the_same_error_of_x0_for_every_target(cap):
-    """min(SNR, cap) |x0 - guess|^2: what the network predicts does not change what it is worth."""
+@pytest.mark.parametrize(("cap", "floor"), [(0.5, 0.0), (5.0, 0.0), (5.0, 0.2), (math.inf, 0.0)])
+def test_the_loss_is_the_same_error_of_x0_for_every_target(cap, floor):
+    """The SNR in its bounds times |x0 - guess|^2, whatever the network predicts."""
     t = torch.tensor([1, 2, 30, 49, 50])
     x0, eps, x_t = noisy(t)
     guess = x0 + 0.1 * noisy(t, seed=3)[0]
     a, b = Denoiser.levels(Denoiser(Says(x0), LEVELS), t, x_t)
     snr = torch.exp(LEVELS.log_snr(t))
-    expected = snr.clamp(max=cap) * ((guess - x0) ** 2).flatten(1).mean(1)
+    expected = snr.clamp(floor, cap) * ((guess - x0) ** 2).flatten(1).mean(1)
     for target in TARGETS:
         said = target_of(target, guess, (x_t - a * guess) / b, t)
-        loss = Denoiser(Says(said), LEVELS, target).loss(x0, t, eps, snr_cap=cap)
+        loss = Denoiser(Says(said), LEVELS, target).loss(x0, t, eps, cap, floor)
         assert loss.shape == (5,)
         torch.testing.assert_close(loss, expected)
 

@@ -56,6 +56,11 @@ def wait_for_pictures(tab, name):
     )
 
 
+def visible(part):
+    part.wait_for()  # a box asked for while the part is drawn anew is None
+    return part
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_every_tab_shows_something_at_once(page, app, size):
     tab = page(app + ("?__theme=dark" if size == "dark" else ""), **SIZES[size])
@@ -80,7 +85,7 @@ def test_a_projector_shows_pictures_transport_and_numbers_without_scrolling(page
     parts = [".gd-stage"] if name == "gan" else [".gd-stage", ".gd-play", ".gd-seek", ".gd-facts"]
     parts += [".gd-sum"] if name == "denoise" else []  # the formula with the step's numbers
     for part in parts:
-        box = tab.locator(f"#{name}-player {part}").bounding_box()
+        box = visible(tab.locator(f"#{name}-player {part}")).bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= 720, part
     canvas = tab.locator(f"#{name}-player canvas").first.bounding_box()
     assert canvas["height"] >= 190  # big enough to be seen from the last row
