@@ -139,8 +139,8 @@ class Denoiser(nn.Module):
         """Mean squared error of the target; as an error of x0 it weighs SNR_t within the bounds.
 
         The cap: Hang et al. (2023), arXiv:2303.09556, Eq. 7 and its appendix for v; the floor:
-        Salimans & Ho (2022), arXiv:2202.00512, section 4. No bounds with target "eps" is the simple
-        loss of Ho et al., Eq. 14.
+        Salimans & Ho (2022), arXiv:2202.00512, section 4. Target "eps" without bounds has the
+        simple loss of Ho et al., Eq. 14.
 
         Returns:
             The loss of each image, (B,).

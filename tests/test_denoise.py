@@ -288,7 +288,7 @@ def test_the_loss_is_the_same_error_of_x0_for_every_target(cap, floor):
     expected = snr.clamp(floor, cap) * ((guess - x0) ** 2).flatten(1).mean(1)
     for target in TARGETS:
         said = target_of(target, guess, (x_t - a * guess) / b, t)
-        loss = Denoiser(Says(said), LEVELS, target).loss(x0, t, eps, cap, floor)
+        loss = Denoiser(Says(said), LEVELS, target).loss(x0, t, eps, None, cap, floor)
         assert loss.shape == (5,)
         torch.testing.assert_close(loss, expected)
 
