@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,17 +13,17 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from gendiff import evaluation, inception, machine, readme, weights
+from gendiff import evaluation, inception, machine, readme, report, speed, weights
 from gendiff.errors import GendiffError, whole
 from gendiff.evaluation import Plan, Real, Sampling
 from gendiff.readme import way
-from gendiff.report import table
 from gendiff.results import Learned, Metrics, Score
 from gendiff.sample import SAMPLERS
 from gendiff.weights import Card
 
 TABLE_SAMPLERS = ("ddpm", "ddim", "dpmpp_2m")
-TABLE = {5: 500, 10: 500, 20: 500, 50: 250, 100: 250, 1000: 64}  # steps -> pictures
+# steps -> pictures: of one N as far as two cores allow, as FIDs of other N cannot be compared
+TABLE = {5: 250, 10: 250, 20: 250, 50: 250, 100: 250, 1000: 64}
 QUICK = 250  # pictures of a milestone, and of bfloat16 against float32
 
 
@@ -38,7 +38,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         print(json.dumps([one.plain() for one in found], indent=1, ensure_ascii=False))
         return
     for one in found:
-        print(text(one))
+        print(report.scores(one))
 
 
 def _one(where: str, arguments: argparse.Namespace) -> Metrics:
@@ -47,11 +47,12 @@ def _one(where: str, arguments: argparse.Namespace) -> Metrics:
     real = evaluation.real(card.data, arguments.cache, weights=_features(arguments.features))
     plans = _plans(card, arguments)
     runs = _kept(folder, card, real)
+    if arguments.speed:
+        return _write(_timed_again(folder, runs, arguments), folder, arguments)
     for plan in plans:
-        known = next((run for run in runs if run.way == plan.way), None)
-        if known is None or known.images != plan.images:
-            new = _run(folder, plan, real, arguments)
-            runs = [new if run is known else run for run in runs] + [new] * (known is None)
+        if not any((run.way, run.images) == (plan.way, plan.images) for run in runs):
+            new = _timed(_run(folder, plan, real, arguments), folder, arguments)
+            runs = _headed([*runs, new])
             _record(folder, card, real, runs, arguments)
     metrics = _record(folder, card, real, runs, arguments)
     if arguments.bfloat16:
@@ -104,6 +105,35 @@ def _kept(folder: Path, card: Card, real: Real) -> list[Score]:
     before = Metrics.read(folder)
     same = before and (before.weights_sha256, before.features) == (card.sha256, real.features)
     return list(before.runs) if same else []
+
+
+def _headed(runs: Sequence[Score]) -> list[Score]:
+    """The headline first: the first way of sampling, with the most pictures that it has."""
+    head = max((run for run in runs if run.way == runs[0].way), key=lambda run: run.images)
+    return [head, *(run for run in runs if run is not head)]
+
+
+def _timed(run: Score, folder: Path, arguments: argparse.Namespace) -> Score:
+    """The run with its speed, measured by itself: sampling may pause, or share the cores."""
+    model = weights.load(folder, arguments.device, run.dtype)
+    options = {"sampler": run.sampler, "steps": run.steps, "guidance": run.guidance}
+    pace, how = speed.measure(model, run.nfe, options if run.sampler else {})
+    return replace(run, images_per_second=pace, speed=how)
+
+
+def _timed_again(folder: Path, runs: Sequence[Score], arguments: argparse.Namespace) -> Metrics:
+    """What was measured, with every way's speed measured anew: once, whatever its N."""
+    before = Metrics.read(folder)
+    if not runs:
+        raise GendiffError(f"{folder.name} was not measured yet: leave --speed out.")
+    ways = {run.way: run for run in runs}.values()
+    bar = tqdm(ways, desc=f"{folder.name} speed", disable=None, leave=False)
+    new = {run.way: _timed(run, folder, arguments) for run in bar}
+    again = (
+        replace(run, images_per_second=timed.images_per_second, speed=timed.speed)
+        for run, timed in ((run, new[run.way]) for run in runs)
+    )
+    return replace(before, runs=tuple(again))
 
 
 def _run(folder: Path, plan: Plan, real: Real, arguments: argparse.Namespace) -> Score:
@@ -177,59 +207,6 @@ def _learn(
     return tuple(sorted(learned, key=lambda one: one.images))
 
 
-def text(metrics: Metrics) -> str:
-    """The numbers for people, conditions first."""
-    floor, head = metrics.floor, metrics.headline
-    lines = [
-        f"{metrics.model}: features of {metrics.features.network} ({metrics.features.dim}), "
-        f"against {metrics.reference.images:,} pictures of the {metrics.reference.split} split; "
-        f"{metrics.machine}, {metrics.device}",
-        f"floor: {floor.images:,} real {floor.against} pictures: FID {floor.fid:.3f}, "
-        f"KID {floor.kid:.5f}",
-        _table(metrics.runs),
-    ]
-    if head.valid is not None:
-        kl = ", ".join(f"{name} {value:.3f}" for name, value in (head.kl or {}).items())
-        lines.append(
-            f"valid cats: {head.valid:.1%}; {head.modes:,} modes where uniform draws reach "
-            f"{head.modes_uniform:,.0f}; never seen in training: {head.novelty:.1%}; KL {kl}"
-        )
-    near = head.nearest
-    lines.append(
-        f"nearest training picture: median {near['median']:.3f}, of real test pictures "
-        f"{near['real_median']:.3f}; closer than 99 % of real ones: {near['closer']:.1%}"
-    )
-    if (short := metrics.bfloat16) is not None:
-        lines.append(
-            f"bfloat16, {short.images} pictures: FID {short.fid:.3f}, float32 "
-            f"{short.fid_float32:.3f}, from each other {short.between:.3f}; "
-            f"PSNR {short.psnr_median:.1f} dB"
-        )
-    lines += [f"after {one.images:,} images: FID {one.fid:.2f}" for one in metrics.learning]
-    return "\n".join(lines)
-
-
-def _table(runs: Iterable[Score]) -> str:
-    header = ("sampling", "NFE", "N", "FID", "floor", "KID", "precision", "recall")
-    header = (*header, "obeys", "images/s")
-    rows = [
-        (
-            way(run),
-            str(run.nfe),
-            f"{run.images:,}",
-            f"{run.fid:.3f}",
-            "-" if run.floor_fid is None else f"{run.floor_fid:.3f}",
-            f"{run.kid:.5f}",
-            f"{run.precision:.3f}",
-            f"{run.recall:.3f}",
-            "-" if run.obedience is None else f"{run.obedience:.1%}",
-            "-" if run.images_per_second is None else f"{run.images_per_second:.2f}",
-        )
-        for run in runs
-    ]
-    return table(header, rows)
-
-
 def options(command: argparse.ArgumentParser) -> None:
     """What the command line offers."""
     command.add_argument("names", nargs="+", metavar="NAME", help="a checkpoint, or its folder")
@@ -256,6 +233,9 @@ def options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--most-steps", type=int, default=1000, help="leave longer rows of the table out"
+    )
+    command.add_argument(
+        "--speed", action="store_true", help="only time again what was measured: images/s"
     )
     command.add_argument(
         "--bfloat16", action="store_true", help="also bfloat16 against float32, same seeds"

@@ -210,7 +210,7 @@ class Sampling:
 
 
 def score(model: Model, plan: Plan, sample: Sample, real: Real, each: float) -> Score:
-    """Everything that is counted of a sample. each: seconds of work for one picture."""
+    """Everything that is counted of a sample. each: seconds that a picture took, with pauses."""
     sample = sample.first(plan.images)
     count = len(sample)
     kid, deviation = metrics.kernel(real.test, sample.features)
@@ -237,7 +237,6 @@ def score(model: Model, plan: Plan, sample: Sample, real: Real, each: float) -> 
         obedience=share if model.classes else None,
         coverage=by_class if model.classes else {},
         nearest=metrics.copying(sample.nearest, real.distances, len(real.nearest.flat)),
-        images_per_second=1 / each,
         seconds=each * count,
         **cats,
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from gendiff.bench import BATCHES, Measures, Precision
 from gendiff.machine import Conditions, Startup
+from gendiff.readme import way
+from gendiff.results import Metrics, Score
 from gendiff.sample import SAMPLERS
 
 
@@ -112,3 +114,62 @@ def _precision_table(precisions: Iterable[Precision]) -> str:
             for one in precisions
         ),
     )
+
+
+def scores(metrics: Metrics) -> str:
+    """What was measured of a checkpoint, for people; conditions first."""
+    floor, head = metrics.floor, metrics.headline
+    lines = [
+        f"{metrics.model}: features of {metrics.features.network} ({metrics.features.dim}), "
+        f"against {metrics.reference.images:,} pictures of the {metrics.reference.split} split; "
+        f"{metrics.machine}, {metrics.device}",
+        f"floor: {floor.images:,} real {floor.against} pictures: FID {floor.fid:.3f}, "
+        f"KID {floor.kid:.5f}",
+        _scores(metrics.runs),
+    ]
+    if (how := head.speed) is not None:
+        lines.append(
+            f"images/s: the fastest of {how.rounds} rounds, {how.batch} pictures at once, "
+            f"{how.threads} thread{'s' * (how.threads != 1)}, {how.machine} (median round of the "
+            f"first row: {how.median:.2f})"
+        )
+    if head.valid is not None:
+        kl = ", ".join(f"{name} {value:.3f}" for name, value in (head.kl or {}).items())
+        lines.append(
+            f"valid cats: {head.valid:.1%}; {head.modes:,} modes where uniform draws reach "
+            f"{head.modes_uniform:,.0f}; never seen in training: {head.novelty:.1%}; KL {kl}"
+        )
+    near = head.nearest
+    lines.append(
+        f"nearest training picture: median {near['median']:.3f}, of real test pictures "
+        f"{near['real_median']:.3f}; closer than 99 % of real ones: {near['closer']:.1%}"
+    )
+    if (short := metrics.bfloat16) is not None:
+        lines.append(
+            f"bfloat16, {short.images} pictures: FID {short.fid:.3f}, float32 "
+            f"{short.fid_float32:.3f}, from each other {short.between:.3f}; "
+            f"PSNR {short.psnr_median:.1f} dB"
+        )
+    lines += [f"after {one.images:,} images: FID {one.fid:.2f}" for one in metrics.learning]
+    return "\n".join(lines)
+
+
+def _scores(runs: Iterable[Score]) -> str:
+    header = ("sampling", "NFE", "N", "FID", "floor", "KID", "precision", "recall")
+    header = (*header, "obeys", "images/s")
+    rows = [
+        (
+            way(run),
+            str(run.nfe),
+            f"{run.images:,}",
+            f"{run.fid:.3f}",
+            "-" if run.floor_fid is None else f"{run.floor_fid:.3f}",
+            f"{run.kid:.5f}",
+            f"{run.precision:.3f}",
+            f"{run.recall:.3f}",
+            "-" if run.obedience is None else f"{run.obedience:.1%}",
+            "-" if run.images_per_second is None else f"{run.images_per_second:.2f}",
+        )
+        for run in runs
+    ]
+    return table(header, rows)

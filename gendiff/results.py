@@ -51,6 +51,19 @@ class Floor:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How a row's images_per_second was timed: the fastest of `rounds` rounds of at most four
+    network calls of `batch` pictures, warm. median: what the median round gives; far below the
+    fastest, the machine was busy with something else."""
+
+    batch: int
+    rounds: int
+    median: float
+    threads: int
+    machine: str
+
+
+@dataclass(frozen=True)
 class Score:
     """What one way of sampling gave.
 
@@ -65,7 +78,8 @@ class Score:
         precision, recall: Kynkaanniemi et al. (2019), with the k-th neighbour.
         obedience: share recognized as the class that was asked for. coverage: the same by class.
         nearest: distances to the nearest training picture, see `gendiff.metrics.nearest`.
-        images_per_second: complete pictures, network and sampler alone. seconds: all of it.
+        images_per_second: complete pictures, network and sampler alone, timed as `speed` says
+            (None: over the whole sampling, with its pauses). seconds: that the sampling took.
         valid, modes, modes_uniform, kl, kl_uniform, novelty: cats only. The share of valid cats;
             of the 3,600 bodies x eyes x accessories, how many are among the valid ones, and how
             many as many uniform draws are expected to reach; KL of each part's frequencies from
@@ -93,6 +107,7 @@ class Score:
     coverage: Mapping[str, float] = field(default_factory=dict)
     nearest: Mapping[str, float] = field(default_factory=dict)
     images_per_second: float | None = None
+    speed: Speed | None = None
     seconds: float | None = None
     valid: float | None = None
     modes: int | None = None
@@ -105,6 +120,12 @@ class Score:
     def way(self) -> tuple[Any, ...]:
         """What tells this way of sampling from others."""
         return (self.sampler, self.steps, self.guidance, self.dtype)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Score:
+        """From plain values; unknown and missing keys are TypeErrors."""
+        timed = values.get("speed")
+        return cls(**{**values, "speed": None if timed is None else Speed(**timed)})
 
 
 @dataclass(frozen=True)
@@ -139,7 +160,8 @@ class Rounded:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Everything of metrics.json. runs[0] is the headline."""
+    """Everything of metrics.json: one run for each way of sampling and number of pictures.
+    runs[0] is the headline."""
 
     model: str
     weights_sha256: str
@@ -187,7 +209,7 @@ class Metrics:
         parts = dict(values)
         for name, kind in (("features", Features), ("reference", Reference), ("floor", Floor)):
             parts[name] = kind(**parts[name])
-        parts["runs"] = tuple(Score(**one) for one in parts["runs"])
+        parts["runs"] = tuple(Score.of(one) for one in parts["runs"])
         if not parts["runs"]:
             raise KeyError("runs")
         parts["learning"] = tuple(Learned(**one) for one in parts.get("learning", ()))
@@ -208,10 +230,6 @@ class Metrics:
     @property
     def headline(self) -> Score:
         return self.runs[0]
-
-    def find(self, way: tuple[Any, ...]) -> Score | None:
-        """The run that was sampled this way (`Score.way`)."""
-        return next((run for run in self.runs if run.way == way), None)
 
 
 def write_json(values: Any, path: Path) -> None:

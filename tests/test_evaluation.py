@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import CARDS, CLASSES
 
-from gendiff import evaluate, evaluation, metrics, weights
+from gendiff import evaluate, evaluation, metrics, speed, weights
 from gendiff.__main__ import main
 from gendiff.cards import FEATURES
 from gendiff.errors import GendiffError
@@ -44,6 +44,7 @@ def real():
 def evaluated(real, monkeypatch):
     """`python -m gendiff evaluate` finds that reader."""
     monkeypatch.setattr(evaluation, "real", lambda data, folder, weights: real)
+    monkeypatch.setattr(speed, "SECONDS", 0.0)  # five rounds are enough here
 
 
 def run(model, plan, real, folder):
@@ -87,7 +88,7 @@ def test_a_score_is_what_the_metrics_say_of_the_sample(saved, tmp_path, real):
     assert score.fid == metrics.frechet(real.test, sampling.sample.features)
     assert score.floor_fid == metrics.frechet(real.test, real.train[:20])
     assert (score.nfe, score.steps, score.images, score.valid) == (3, 3, 20, None)
-    assert score.images_per_second == pytest.approx(20 / sampling.seconds)
+    assert score.seconds == pytest.approx(sampling.seconds) and score.images_per_second is None
     assert set(score.coverage) == set(CLASSES)
     smaller = replace(DIFFUSION, images=12)
     fewer = Sampling(model, smaller, real, tmp_path)
@@ -156,14 +157,73 @@ def test_the_command_writes_metrics_and_the_card(checkpoints, tmp_path, capsys, 
     assert json.loads(capsys.readouterr().out)[0]["runs"] == json.loads(before)["runs"]
 
 
-def test_other_ways_are_added_and_the_same_way_is_replaced(checkpoints, tmp_path, evaluated):
+def test_other_ways_and_other_numbers_of_pictures_are_added(checkpoints, tmp_path, evaluated):
     folder = checkpoints / "tiny-diffusion"
     cache = ("--cache", tmp_path / "cache")
     assert command(folder, "--images", 8, "--steps", 2, *cache) == 0
     assert command(folder, "--images", 8, "--steps", 2, "--sampler", "ddim", *cache) == 0
     assert command(folder, "--images", 12, "--steps", 2, *cache) == 0
-    ways = [(run.sampler, run.images) for run in Metrics.read(folder).runs]
-    assert ways == [("dpmpp_2m", 12), ("ddim", 8)]
+    rows = [(run.sampler, run.images) for run in Metrics.read(folder).runs]
+    assert rows == [("dpmpp_2m", 12), ("dpmpp_2m", 8), ("ddim", 8)]  # the most pictures lead
+
+
+def test_a_row_of_fewer_pictures_has_its_own_floor_and_the_headline_stays(
+    checkpoints, tmp_path, evaluated, real
+):
+    folder = checkpoints / "tiny-gan"
+    for images in (20, 12):
+        assert command(folder, "--images", images, "--cache", tmp_path / "cache") == 0
+    found = Metrics.read(folder)
+    assert [run.images for run in found.runs] == [20, 12] and found.floor.images == 20
+    floors = [metrics.frechet(real.test, real.train[:images]) for images in (20, 12)]
+    assert [run.floor_fid for run in found.runs] == pytest.approx(floors, rel=1e-5)
+    assert floors[0] != floors[1] and found.runs[0].fid != found.runs[1].fid
+
+
+def test_speed_is_of_the_fastest_round_so_that_pauses_do_not_count(saved, monkeypatch):
+    model = weights.load(saved / "tiny-diffusion", "cpu", "float32")
+    options = {"sampler": "heun", "steps": 10, "guidance": 1.0}
+    rounds = []
+    whole, call = [9.0, 0.4, 0.2, 7.0, 0.3, 0.2], speed._call
+
+    def paused(model, options):
+        rounds.append(call(model, options))
+        return whole[len(rounds) - 1]
+
+    monkeypatch.setattr(speed, "SECONDS", 0.0)
+    monkeypatch.setattr(speed, "_call", paused)
+    pace, how = speed.measure(model, model.network_calls("heun", 10), options)
+    assert pace == pytest.approx(speed.BATCH / (19 * 0.2))
+    assert how.median == pytest.approx(speed.BATCH / (19 * 0.3))
+    assert (how.rounds, how.batch, how.threads) == (5, 16, torch.get_num_threads())
+    assert len(rounds) == 6 and min(rounds) > 0  # the first one warms up
+
+
+def test_a_round_is_a_few_calls_and_abandons_the_rest_of_the_run(saved):
+    model = weights.load(saved / "tiny-diffusion", "cpu", "float32")
+    made = []
+    model.denoiser.register_forward_hook(lambda *_: made.append(1))
+    assert speed._call(model, {"sampler": "heun", "steps": 10}) > 0
+    assert len(made) == 2 * speed.STEPS
+
+
+def test_what_was_measured_can_be_timed_again_alone(
+    checkpoints, tmp_path, capsys, evaluated, monkeypatch
+):
+    folder, cache = checkpoints / "tiny-gan", ("--cache", tmp_path / "cache")
+    assert command(folder, "--speed", *cache) == 2
+    assert "leave --speed out" in capsys.readouterr().err
+    for images in (20, 12):
+        assert command(folder, "--images", images, *cache) == 0
+    before = Metrics.read(folder)
+    how = replace(before.headline.speed, rounds=77)
+    monkeypatch.setattr(speed, "measure", lambda model, nfe, options: (123.0, how))
+    assert command(folder, "--speed", *cache) == 0
+    after = Metrics.read(folder)
+    assert {run.images_per_second for run in after.runs} == {123.0}
+    assert "fastest of 77 rounds" in capsys.readouterr().out
+    assert [run.fid for run in after.runs] == [run.fid for run in before.runs]
+    assert "123.00" in (folder / "README.md").read_text()
 
 
 def test_the_table_has_a_row_for_every_sampler_and_keeps_what_it_has(

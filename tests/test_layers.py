@@ -27,7 +27,7 @@ ROWS = [  # from the bottom; a name stands for a module or for all modules of a 
     {""},  # gendiff itself: the public names
     {"learners"},
     {"train", "readers", "publish", "machine"},
-    {"fit", "bench", "teach", "metrics", "inception"},
+    {"fit", "bench", "speed", "teach", "metrics", "inception"},
     {"report", "evaluation"},
     {"studio"},
     {"ui", "films", "exchange", "evaluate"},

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gendiff.errors import GendiffError
-from gendiff.results import Features, Floor, Learned, Metrics, Reference, Rounded, Score
+from gendiff.results import Features, Floor, Learned, Metrics, Reference, Rounded, Score, Speed
 
 SCORE = Score(
     sampler="dpmpp_2m",
@@ -23,6 +23,8 @@ SCORE = Score(
     precision=0.8,
     recall=0.7,
     coverage={"bag": 0.9},
+    images_per_second=4.5,
+    speed=Speed(batch=16, rounds=5, median=4.25, threads=1, machine="a machine"),
 )
 METRICS = Metrics(
     model="tiny-diffusion",
@@ -52,10 +54,8 @@ def test_a_checkpoint_that_was_never_measured_has_none(tmp_path):
     assert Metrics.read(tmp_path) is None
 
 
-def test_the_headline_is_first_and_runs_are_found_by_their_way():
+def test_the_headline_is_first():
     assert METRICS.headline is METRICS.runs[0]
-    assert METRICS.find(("dpmpp_2m", 20, 1.0, "float32")) == SCORE
-    assert METRICS.find(("ddim", 20, 1.0, "float32")) is None
 
 
 def test_numbers_keep_six_digits(tmp_path):
@@ -72,6 +72,7 @@ def test_numbers_keep_six_digits(tmp_path):
         lambda values: {**values, "unknown": 1},
         lambda values: {**values, "floor": 3},
         lambda values: {**values, "runs": [{"sampler": "ddim"}]},
+        lambda values: {**values, "runs": [{**values["runs"][0], "speed": {"batch": 16}}]},
         lambda values: {key: value for key, value in values.items() if key != "features"},
         lambda values: {**values, "runs": []},
     ],
