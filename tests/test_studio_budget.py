@@ -13,7 +13,7 @@ from gendiff.studio import Studio, budget, race
 from gendiff.studio.advice import QUESTIONS, Advice, Evidence, advise
 from gendiff.studio.budget import Delivered, plans, spend
 from gendiff.studio.contestants import Contestant
-from gendiff.ui import compare, compare_budget
+from gendiff.ui import compare, compare_advice, compare_budget
 from gendiff.ui.compare_advice import page_of
 from gendiff.ui.parts import Page
 
@@ -141,13 +141,52 @@ def test_every_combination_of_answers_gets_advice(studio):
 
 
 def test_advice_cites_measurements_and_says_where_there_are_none(studio, checkpoints):
-    text = " ".join(one.text for one in advise(studio, "shapes", ANSWERS).evidence)
-    assert "ms for one picture" in text and "tiny-gan, GAN: quality not measured yet" in text
+    told = advise(studio, "shapes", ANSWERS)
+    assert "tiny-gan: quality not measured yet" in [one.text for one in told.evidence]
+    assert "Against it: nobody has measured it yet." in told.reasons
     run = scored("dpmpp_2m", 20, 20, 4.25)
     metrics(studio, "tiny-diffusion", run).write(checkpoints / "tiny-diffusion")
     told = advise(studio, "shapes", ANSWERS)
     assert told.contestant == Contestant("tiny-diffusion", "dpmpp_2m", 20)
     assert any("FID 4.25, precision 0.70" in one.text for one in told.evidence)
+
+
+def test_advice_names_measured_ways_alone_of_one_number_of_pictures(studio, checkpoints):
+    runs = [scored("dpmpp_2m", 20, 20, 4.25), scored("ddim", 8, 8, 6.0)]
+    runs += [scored("ddim", 10, 10, 1.0, images=64)]  # of fewer pictures: no rival
+    metrics(studio, "tiny-diffusion", *runs).write(checkpoints / "tiny-diffusion")
+    metrics(studio, "tiny-gan", scored(None, None, 1, 9.0)).write(checkpoints / "tiny-gan")
+    told = advise(studio, "shapes", ANSWERS)
+    assert told.contestant == Contestant("tiny-diffusion", "dpmpp_2m", 20)
+    fast = {**ANSWERS, "speed": "instant", "aim": "diverse", "likelihood": "bound"}
+    told = advise(studio, "shapes", fast)  # four calls were not measured, so eight are named
+    assert told.contestant == Contestant("tiny-diffusion", "ddim", 8)
+    assert any("the fewest calls are 8" in reason for reason in told.reasons)
+
+
+def test_advice_cites_the_race_of_this_machine_where_there_was_one(studio, checkpoints):
+    for name, run in (
+        ("tiny-gan", scored(None, None, 1, 9.0, speed=250.0)),
+        ("tiny-diffusion", scored("ddim", 2, 2, 4.0, speed=2.0)),
+    ):
+        metrics(studio, name, run).write(checkpoints / name)
+
+    def speeds():
+        return [one for one in advise(studio, "shapes", ANSWERS).evidence if " ms a" in one.text]
+
+    before = speeds()
+    assert [one.text.partition(": ")[2] for one in before] == [
+        "4 ms a picture, 1 network call",
+        "500 ms a picture, 2 network calls",
+    ]
+    assert all("beforehand, a test" in one.source for one in before)
+    list(race.run(studio, race.prepare(studio, ["gan", "ddim-3"], range(2))))
+    gan, diffusion = speeds()
+    assert "raced here, 2 at once" in gan.source and diffusion == before[1]
+    assert (
+        f"{1000 / race.raced(studio, Contestant('tiny-gan')).images_per_second:,.3g} ms"
+        in gan.text
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"speed": None}, {"aim": EVIL}, {"training": ""}])
@@ -183,10 +222,13 @@ def test_the_budget_view_shows_what_was_delivered(handlers):
         list(handlers["spend"]("dogs", "1"))
 
 
-def test_advice_waits_for_all_answers(handlers):
+def test_advice_opens_with_an_example_and_follows_the_answers(handlers, studio):
+    with gr.Blocks(), gr.Tabs(), Page().tab("compare", "Compare"):
+        view = compare_advice.build(studio, Page(), None, gr.Radio(["shapes"], value="shapes"))
+    assert "For you: a diffusion model" in view.outputs[0].value
+    assert "start with an example" in view.outputs[0].value
+    assert view.follow("shapes", "any", "both", "exact", "little")[0].count("normalizing flow") > 0
     recommend = handlers["recommend"]
-    assert "Answer 4 questions" in recommend("shapes", None, None, None, None)
-    assert "Answer 1 more question," in recommend("shapes", "any", "both", "no", None)
     assert "For you: a diffusion model" in recommend("shapes", "any", "both", "no", "little")
     with pytest.raises(gr.Error, match="Answer this first"):
         recommend("shapes", EVIL, "both", "no", "little")

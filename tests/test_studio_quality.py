@@ -10,14 +10,14 @@ import pytest
 from gendiff.results import Features, Floor, Metrics, Reference, Score
 from gendiff.studio import Studio, quality
 from gendiff.studio.contestants import Contestant
-from gendiff.studio.quality import PUBLISHED, find, measured, pareto
+from gendiff.studio.quality import PUBLISHED, measured, pareto
 from gendiff.ui import compare, compare_quality, quality_page
 from gendiff.ui.charts import Axis, Dot, Series, chart
 from gendiff.ui.parts import Page
 
 EVIL = "<img src=x onerror=alert(1)>"
 SAME = {"images": 1000, "batch": 16, "guidance": 1.0, "kid": 0.002, "kid_std": 0.0004}
-SAME |= {"precision": 0.7, "recall": 0.5, "obedience": 0.9}
+SAME |= {"precision": 0.7, "recall": 0.5, "obedience": 0.9, "floor_fid": 1.5}
 
 
 def scored(sampler, steps, nfe, fid, speed=10.0, **more):
@@ -58,9 +58,9 @@ def test_points_are_what_was_measured(studio):
     assert gan.points[0].contestant == Contestant("tiny-gan") and not gan.missing
     assert [one.group for one in diffusion.points[:3]] == ["DDIM", "DDIM", "DPM-Solver++"]
     assert gan.points[0].seconds == pytest.approx(1 / 300)
-    found = find(diffusion.points, Contestant("tiny-diffusion", "ddim", 50))
-    assert found.score.fid == 5.0  # not the guided one
-    assert find(diffusion.points, Contestant("tiny-diffusion", "ddim", 51)) is None
+    known = quality.scores(studio, "shapes")
+    assert known["tiny-diffusion:ddim-50"].fid == 5.0  # not the guided one, which has 4
+    assert "tiny-diffusion:ddim-51" not in known
 
 
 def test_what_was_not_measured_is_said_and_not_filled_in(saved):
@@ -84,10 +84,57 @@ def test_other_weights_and_damage_are_said(studio, checkpoints):
 
 def test_the_pareto_front_against_its_definition():
     places = [(1, 20), (10, 12), (50, 5), (10, 7), (100, 5), (1, 20)]
-    assert pareto([(*at, 250) for at in places]) == [True, False, True, True, False, True]
-    # What 1,000 pictures give does not beat what 250 give: their floor is higher.
-    assert pareto([(1, 2, 1000), (5, 3, 250), (5, 4, 250)]) == [True, True, False]
+    assert pareto(places) == [True, False, True, True, False, True]
     assert pareto([]) == []
+
+
+def several(studio, checkpoints):
+    """The GAN with N = 1,000 and 250, the diffusion model with three ways at 250, one at 1,000."""
+    runs = [scored(None, None, 1, 20.0, 300.0, floor_fid=1.5)]
+    runs += [scored(None, None, 1, 26.0, 300.0, images=250, floor_fid=4.5)]
+    metrics(studio, "tiny-gan", *runs).write(checkpoints / "tiny-gan")
+    runs = [scored("dpmpp_2m", 20, 20, 5.0, 1.0, floor_fid=1.5)]
+    runs += [scored("ddim", n, n, 100 / n, 10 / n, images=250, floor_fid=4.5) for n in (5, 10)]
+    runs += [scored("dpmpp_2m", 20, 20, 6.0, 1.0, images=250, floor_fid=4.5)]
+    metrics(studio, "tiny-diffusion", *runs).write(checkpoints / "tiny-diffusion")
+    return [point for one in measured(studio, "shapes") for point in one.points]
+
+
+def test_the_most_complete_comparison_is_of_one_number_of_pictures(studio, checkpoints):
+    points = several(studio, checkpoints)
+    assert quality.counts(points) == [250, 1000]
+    assert len(quality.comparable(points)) == 4 and len(quality.comparable(points, 1000)) == 2
+    assert {one.score.images for one in quality.comparable(points)} == {250}
+    assert quality.floor(points, 250) == 4.5 and quality.floor(points, 1000) == 1.5
+    assert quality.floor(points, 64) is None
+    alone = [point for point in points if point.family == "diffusion"]
+    assert quality.counts([*alone, points[-1]])[0] == 250
+    # Two families at 1,000 tell more than three samplers of one at 250.
+    fewer = [p for p in points if p.family == "diffusion" or p.score.images == 1000]
+    assert quality.counts(fewer) == [1000, 250]
+
+
+def test_scores_are_of_the_number_of_pictures_that_most_contestants_share(studio, checkpoints):
+    several(studio, checkpoints)
+    both = ["tiny-gan", "tiny-diffusion:dpmpp_2m-20"]
+    assert {s.images for s in quality.scores(studio, "shapes", both).values()} == {1000}
+    three = [*both, "tiny-diffusion:ddim-5"]
+    found = quality.scores(studio, "shapes", three)
+    assert [found[spec].fid for spec in three] == [26.0, 6.0, 20.0]
+    assert quality.scores(studio, "shapes")["tiny-gan"].fid == 26.0
+
+
+def test_the_page_draws_one_number_of_pictures_and_its_floor(studio, checkpoints):
+    several(studio, checkpoints)
+    found = measured(studio, "shapes")
+    best, other = quality_page.page(found), quality_page.page(found, 1000)
+    assert best.count('data-pick="tiny-gan"') == other.count('data-pick="tiny-gan"') == 3
+    assert best.count("ddim-5") == 3 and "ddim-5&" not in other and 'ddim-5"' not in other
+    assert "real pictures, N = 250" in best and "real pictures, N = 1,000" not in best
+    assert "real pictures, N = 1,000" in other and "250 pictures each" in best
+    metrics(studio, "tiny-gan", scored(None, None, 1, 20.0)).write(checkpoints / "tiny-gan")
+    html = quality_page.page(measured(studio, "shapes"), 250)
+    assert "python -m gendiff evaluate tiny-gan --images 250" in html
 
 
 def test_published_rows_are_those_with_two_sources():
@@ -134,6 +181,24 @@ def test_a_chart_puts_its_points_where_they_belong():
     assert at == [(52, 14), (248, 134), (444, 230)]
     assert 'd="M52.0 14.0L248.0 134.0L444.0 230.0"' in html and "half" in html
     assert chart("t", [], *axes) == ""
+
+
+def test_another_number_of_pictures_can_be_chosen(studio, checkpoints):
+    several(studio, checkpoints)
+    assert compare_quality._counts(studio, "shapes") == [
+        ("250 pictures each (4 points)", "most"),
+        ("1,000 pictures each (2 points)", "1000"),
+    ]
+    picker, board, _ = compare_quality._follow(studio, "shapes", "1000")
+    assert (picker["value"], picker["visible"]) == ("1000", True) and "N = 1,000" in board
+    picker, board, _ = compare_quality._follow(studio, "shapes", "77")
+    assert picker["value"] == "most" and "real pictures, N = 250" in board
+    assert (
+        compare_quality._readable("250") == "250" and compare_quality._readable("most") == "most"
+    )
+    for wrong in ("0", "many", "-5"):
+        with pytest.raises(ValueError):
+            compare_quality._readable(wrong)
 
 
 def test_pressing_a_point_shows_its_samples(studio):

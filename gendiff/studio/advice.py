@@ -1,12 +1,13 @@
 """Which one for me? Four questions, and a recommendation that cites what was measured.
 
-The weights are judgement, and stand here to be read; the evidence is measured: speeds by timing
-one call of each network on this machine, quality from metrics.json where it is there.
+The weights are judgement, and stand here to be read; the evidence is measured: quality from
+metrics.json, speed of this machine where the contestant has raced here, else from metrics.json.
+Nothing is computed with a network, and no way of sampling is cited that was not measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gendiff.errors import GendiffError
@@ -14,6 +15,7 @@ from gendiff.studio import quality, race
 from gendiff.studio.contestants import Contestant
 from gendiff.studio.models import Studio
 from gendiff.studio.quality import Point
+from gendiff.weights import Card
 
 QUESTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "speed": (
@@ -33,6 +35,7 @@ QUESTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
         {"little": "Little: it must not fail", "much": "Enough to watch and tune"},
     ),
 }
+MOST = {"instant": 4, "second": 20, "any": 1000}  # network calls that a patience allows
 
 
 @dataclass(frozen=True)
@@ -70,18 +73,21 @@ def advise(studio: Studio, data: str, answers: Mapping[str, str]) -> Advice:
     if not cards:
         raise GendiffError(f"No checkpoint has learned {str(data)[:40]!r}.")
     pick, reasons = _choose(answers)
-    found = [point for one in quality.measured(studio, data) for point in one.points]
-    one = _way(cards, pick, answers, found)
-    shown = [Contestant(cards["gan"].name)] if "gan" in cards else []
-    if "diffusion" in cards:
-        way = one if one and one.sampler else _way(cards, "diffusion", answers, found)
-        shown.append(way)
+    known = quality.measured(studio, data)
+    points = quality.comparable([point for one in known for point in one.points])
+    machines = {one.name: one.metrics.machine for one in known if one.points}
+    shown = {}
+    for family in [family for family in ("gan", "diffusion") if family in cards]:
+        shown[family], slow = _way(cards[family], answers["speed"], points)
+        if family == pick and slow:
+            reasons.append(f"Against it: {slow}")
+    measured = {point.contestant: point for point in points}
     evidence = [
-        *(line for each in shown for line in _speed(studio, each)),
-        *(line for each in shown for line in _quality(found, each)),
+        *(_speed(studio, one, measured.get(one), machines) for one in shown.values()),
+        *(_quality(one, measured.get(one)) for one in shown.values()),
         *(line for card in cards.values() for line in _training(card)),
     ]
-    return Advice(pick, one, tuple(reasons), tuple(evidence))
+    return Advice(pick, shown.get(pick), tuple(reasons), tuple(filter(None, evidence)))
 
 
 def _choose(answers: Mapping[str, str]) -> tuple[str, list[str]]:
@@ -132,53 +138,57 @@ def _choose(answers: Mapping[str, str]) -> tuple[str, list[str]]:
     return pick, own + against
 
 
-def _way(
-    cards: Mapping[str, object], pick: str, answers: Mapping[str, str], found: list[Point]
-) -> Contestant | None:
-    """How to sample the recommended family; the lowest measured FID where there is one."""
-    if pick not in cards:
+def _way(card: Card, patience: str, points: Sequence[Point]) -> tuple[Contestant, str]:
+    """How to sample a checkpoint: of the measured ways that the patience allows the one with the
+    lowest FID; and what speaks against it: none is that fast, or none was measured ("": nothing).
+    """
+    own = [point for point in points if point.contestant.model == card.name]
+    if not own:
+        way = ("dpmpp_2m", min(MOST[patience], 20)) if card.schedule else ()
+        return Contestant(card.name, *way), "nobody has measured it yet."
+    allowed = [point for point in own if point.contestant.nfe <= MOST[patience]]
+    if allowed:
+        return min(allowed, key=lambda point: point.score.fid).contestant, ""
+    one = min(own, key=lambda point: point.contestant.nfe).contestant
+    return one, f"of what was measured, the fewest calls are {one.nfe}: not that fast."
+
+
+def _speed(
+    studio: Studio, one: Contestant, point: Point | None, machines: Mapping[str, str]
+) -> Evidence | None:
+    """What a picture takes: raced on this machine, else measured beforehand on that one."""
+    if (result := race.raced(studio, one)) is not None:
+        where = f"raced here, {result.batch} at once, {studio.conditions()}"
+        return Evidence(_paced(one, result.images_per_second), where)
+    if point is None or point.score.images_per_second is None:
         return None
-    name = cards[pick].name
-    if pick != "diffusion":
-        return Contestant(name)
-    most = {"instant": 4, "second": 20, "any": 1000}[answers["speed"]]
-    known = [
-        point
-        for point in found
-        if point.contestant.model == name
-        and point.contestant.nfe <= most
-        and point.score.guidance == 1
-    ]
-    if known:
-        return min(known, key=lambda point: point.score.fid).contestant
+    how = point.score.speed
+    where = f"{how.batch} at once, {how.machine}" if how else machines[one.model]
+    said = f"metrics.json: measured beforehand, {where}; it has not raced here yet"
+    return Evidence(_paced(one, point.score.images_per_second), said)
+
+
+def _paced(one: Contestant, speed: float) -> str:
     return (
-        Contestant(name, "dpmpp_2m", min(most, 20)) if most <= 20 else Contestant(name, "ddim", 50)
+        f"{one.model}, {one.title()}: {1000 / speed:,.3g} ms a picture, {one.nfe} network "
+        f"call{'s' * (one.nfe != 1)}"
     )
 
 
-def _speed(studio: Studio, one: Contestant) -> list[Evidence]:
-    try:
-        seconds = race.expected(studio.model(one.model), one, 1, 1)
-    except GendiffError:  # that checkpoint is broken; the others can be cited
-        return []
-    text = f"{one.model}, {one.title()}: {1000 * seconds:,.0f} ms for one picture, {one.nfe} NFE"
-    return [Evidence(text, f"one call timed now, {studio.conditions()}")]
-
-
-def _quality(found: list[Point], one: Contestant) -> list[Evidence]:
-    point = quality.find(found, one)
+def _quality(one: Contestant, point: Point | None) -> Evidence:
     if point is None:
-        text = f"{one.model}, {one.title()}: quality not measured yet"
-        return [Evidence(text, f"python -m gendiff evaluate {one.model}")]
+        text = f"{one.model}: quality not measured yet"
+        return Evidence(text, f"python -m gendiff evaluate {one.model}")
     score = point.score
     text = (
         f"{one.model}, {one.title()}: FID {score.fid:.3g}, precision {score.precision:.2f}, "
         f"recall {score.recall:.2f}"
     )
-    return [Evidence(text, f"metrics.json, {score.images:,} pictures")]
+    floor = f"; real pictures reach FID {score.floor_fid:.3g}" if score.floor_fid else ""
+    return Evidence(text, f"metrics.json, N = {score.images:,}{floor}")
 
 
-def _training(card: object) -> list[Evidence]:
+def _training(card: Card) -> list[Evidence]:
     images, hours = card.training.get("images"), card.training.get("hours")
     if images is None or hours is None:
         return []

@@ -130,17 +130,17 @@ def _more_pictures(card: Card, call: Call, seconds: float) -> Spend:
 def _best(studio: Studio, card: Card, pictures: int, calls: int, call: float) -> Spend:
     """The sampler and steps with the lowest measured FID within so many calls; where nothing was
     measured, DPM-Solver++ with all of them."""
-    points = [
+    fitting = [
         point
         for one in quality.measured(studio, card.data)
         for point in one.points
         if point.contestant.model == card.name
-        and point.plain
         and min(GOOD, calls) <= point.contestant.nfe <= calls
     ]
-    if points:
+    if points := quality.comparable(fitting):
         best = min(points, key=lambda point: point.score.fid)
-        one, why = best.contestant, f"its lowest measured FID within {calls} calls"
+        one = best.contestant
+        why = f"its lowest measured FID within {calls} calls (N = {best.score.images:,})"
     else:
         one = Contestant(card.name, SAMPLER, calls)
         why = "the sampler that needs the fewest steps; its quality has not been measured"

@@ -7,7 +7,7 @@ neighbours on one scale, so published rows keep a scale of their own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gendiff.errors import GendiffError
@@ -42,7 +42,7 @@ class Point:
 
     @property
     def seconds(self) -> float | None:
-        """For one picture, measured together with the quality."""
+        """For one picture; see `gendiff.results.Speed`."""
         speed = self.score.images_per_second
         return 1 / speed if speed else None
 
@@ -81,30 +81,60 @@ def _measured(studio: Studio, name: str) -> Measured:
     return Measured(name, card.title, metrics, points)
 
 
-def pareto(places: Sequence[tuple[float, float, int]]) -> list[bool]:
-    """Which of the points (cost, distance, N) no other one beats in both (smaller is better).
-
-    A distance falls with the number of pictures N, so only points of equal N are compared.
-    """
+def pareto(places: Sequence[tuple[float, float]]) -> list[bool]:
+    """Which of the points (cost, distance), of one N, no other beats in both; small is good."""
     return [
-        not any(
-            other[0] <= own[0] and other[1] <= own[1] and other != own
-            for other in places
-            if other[2] == own[2]
-        )
+        not any(other[0] <= own[0] and other[1] <= own[1] and other != own for other in places)
         for own in places
     ]
 
 
-def find(points: Sequence[Point], one: Contestant) -> Point | None:
-    """The point measured as this contestant samples: no guidance, float32."""
-    return next((point for point in points if point.contestant == one and point.plain), None)
+def counts(points: Sequence[Point]) -> list[int]:
+    """The numbers of pictures N that points were measured with, the most complete comparison
+    first: that of the most families, then of the most ways of sampling, then of the most pictures.
+
+    Only points of equal N are drawn together, ranked or chosen from.
+    """
+    of: dict[int, list[Point]] = {}
+    for point in points:
+        if point.plain:
+            of.setdefault(point.score.images, []).append(point)
+
+    def complete(images: int) -> tuple[int, int, int]:
+        return (len({point.family for point in of[images]}), len(of[images]), images)
+
+    return sorted(of, key=complete, reverse=True)
 
 
-def scores(studio: Studio, data: str) -> dict[str, Score]:
-    """What was measured of every contestant as it samples in a race: its spec -> the score."""
-    points = [point for one in measured(studio, data) for point in one.points]
-    return {point.contestant.spec: point.score for point in reversed(points) if point.plain}
+def comparable(points: Sequence[Point], images: int | None = None) -> list[Point]:
+    """The points sampled as contestants are, of `images` pictures (None: of the N that gives the
+    most complete comparison)."""
+    images = next(iter(counts(points)), None) if images is None else images
+    return [point for point in points if point.plain and point.score.images == images]
+
+
+def floor(points: Sequence[Point], images: int) -> float | None:
+    """The distance of as many real training pictures from the test split, if it was measured."""
+    known = (one.score.floor_fid for one in points if one.score.images == images)
+    return next((value for value in known if value), None)
+
+
+def scores(studio: Studio, data: str, specs: Iterable[str] = ()) -> dict[str, Score]:
+    """What was measured of contestants as they sample in a race: spec -> the score.
+
+    Of the N that most of `specs` (none: of all) were measured with, so that they compare; of the
+    largest other N for a contestant that lacks it. The score says its N.
+    """
+    points = [point for one in measured(studio, data) for point in one.points if point.plain]
+    asked = set(specs) or {point.contestant.spec for point in points}
+    points = sorted(
+        (point for point in points if point.contestant.spec in asked),
+        key=lambda point: point.score.images,
+    )
+    shared = [point.score.images for point in points]
+    most = max(shared, key=lambda images: (shared.count(images), images), default=None)
+    ranked = sorted(points, key=lambda point: point.score.images == most)  # the last one stays
+    return {point.contestant.spec: point.score for point in ranked}
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,18 @@ def run(studio: Studio, race: Race) -> Iterator[Event]:
             yield Result(lane, **_facts(race, one), failed=str(error))
             continue
         speed = len(race.seeds) / last.seconds
-        yield Result(lane, **_facts(race, one), seconds=last.seconds, images_per_second=speed)
+        made = Result(lane, **_facts(race, one), seconds=last.seconds, images_per_second=speed)
+        _RACED.setdefault(studio, {})[one.spec] = made
+        yield made
+
+
+# What each contestant's last run here gave, of this process: its spec -> the result.
+_RACED: WeakKeyDictionary[Studio, dict[str, Result]] = WeakKeyDictionary()
+
+
+def raced(studio: Studio, one: Contestant) -> Result | None:
+    """The contestant's last result on this machine, if it has raced since the program started."""
+    return _RACED.get(studio, {}).get(one.spec)
 
 
 def forecast(studio: Studio, race: Race) -> Iterator[tuple[str, float]]:

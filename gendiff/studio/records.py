@@ -18,7 +18,17 @@ from gendiff.studio.models import Studio
 from gendiff.studio.race import Race, Result
 
 Record = dict[str, Any]
-QUALITY = ("images", "fid", "kid", "kid_std", "precision", "recall", "obedience", "valid")
+QUALITY = (
+    "images",
+    "fid",
+    "floor_fid",
+    "kid",
+    "kid_std",
+    "precision",
+    "recall",
+    "obedience",
+    "valid",
+)
 
 
 def ratios(results: Sequence[Result]) -> list[float | None]:
@@ -68,7 +78,9 @@ def record(studio: Studio, race: Race, results: Sequence[Result]) -> dict[str, o
 
 def judged(studio: Studio, record: Record) -> Record:
     """The record with what metrics.json has of the same contestants now; None: nothing."""
-    known = quality.scores(studio, record["data"])
+    known = quality.scores(
+        studio, record["data"], [row["contestant"] for row in record["results"]]
+    )
     rows = [
         {**row, "quality": _quality(known.get(row["contestant"]))} for row in record["results"]
     ]

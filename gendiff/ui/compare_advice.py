@@ -8,61 +8,47 @@ import gradio as gr
 
 from gendiff.studio import Studio
 from gendiff.studio.advice import QUESTIONS, Advice, advise
-from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, choice_of, on_device
+from gendiff.ui.parts import QUICK, Page, bounded, choice_of
 from gendiff.ui.views import View
 
+EXAMPLE = {"speed": "second", "aim": "both", "likelihood": "no", "training": "little"}
 NAMES = {"gan": "a GAN", "diffusion": "a diffusion model", "flow": "a normalizing flow"}
 
 
 def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     """Components and wiring; what of it belongs in the address."""
+
+    @bounded
+    def recommend(chosen: str, *answers: str | None) -> str:
+        return page_of(advise(studio, chosen, dict(zip(QUESTIONS, answers, strict=True))))
+
     with gr.Row():
         with gr.Column(scale=5):
             asked = {
                 name: gr.Radio(
                     [(text, answer) for answer, text in offered.items()],
+                    value=EXAMPLE[name],
                     label=question,
                     elem_id=f"compare-ask-{name}",
                 )
                 for name, (question, offered) in QUESTIONS.items()
             }
         with gr.Column(scale=7):
-            told = gr.HTML(_waiting(0), elem_id="compare-advice", apply_default_css=False)
-
-    @on_device(lambda *_: 1.0)  # one call is timed
-    def recommend(chosen: str, *answers: str | None) -> str:
-        given = dict(zip(QUESTIONS, answers, strict=True))
-        if not all(given.values()):
-            return _waiting(sum(map(bool, answers)))
-        return page_of(advise(studio, chosen, given))
-
+            told = gr.HTML(
+                page_of(advise(studio, data.value, EXAMPLE)) if data.value else "",
+                elem_id="compare-advice",
+                apply_default_css=False,
+            )
     gr.on(
         [part.change for part in asked.values()],
         recommend,
         [data, *asked.values()],
         told,
-        show_progress="hidden",
         trigger_mode="always_last",
-        **MODEL_WORK,
-        **PRIVATE,
+        **QUICK,
     )
     settings = {name: (part, choice_of(*QUESTIONS[name][1])) for name, part in asked.items()}
-    return View(settings, [told], list(asked.values()), _again)
-
-
-def _again(data: str, *answers: str | None) -> list[str]:
-    """Other pictures: what stands there was said of the ones before."""
-    if not all(answers):
-        return [_waiting(sum(map(bool, answers)))]
-    return ['<section class="cp-card"><p>Other pictures: choose an answer again.</p></section>']
-
-
-def _waiting(answered: int) -> str:
-    left = len(QUESTIONS) - answered
-    return (
-        f'<section class="cp-card"><p>Answer {left} {"more " if answered else ""}'
-        f"question{'s' * (left != 1)}, and a recommendation stands here.</p></section>"
-    )
+    return View(settings, [told], list(asked.values()), lambda *now: [recommend(*now)])
 
 
 def page_of(advice: Advice) -> str:
@@ -80,5 +66,6 @@ def page_of(advice: Advice) -> str:
     return f"""<section class="cp-card cp-advice" aria-live="polite">
 <h3>For you: {NAMES[advice.pick]}</h3><p>{how}</p>
 <h4>Why</h4><ul>{reasons}</ul><h4>Measured</h4><ul>{evidence}</ul>
-<p class="cp-small">The reasons weigh your answers; the numbers are of these small models, on this
-machine. The race and the quality view show how they were measured.</p></section>"""
+<p class="cp-small">The reasons weigh your answers; they start with an example: choose your own.
+The numbers are of these small models. A race that is run here replaces the speeds that were
+measured beforehand.</p></section>"""

@@ -140,7 +140,7 @@ def waiting() -> str:
 
 def board_of(studio: Studio, plan: Plan, found: Sequence[Estimate]) -> str:
     """Each measure with a bar a contestant, and the conditions; found: the latest of each."""
-    known = quality.scores(studio, plan.data)
+    known = quality.scores(studio, plan.data, [one.spec for one in plan.contestants])
     scores = [known.get(one.contestant.spec) for one in found]
     parts = "".join(_measure(measure, found, scores) for measure in MEASURES)
     failed = "".join(

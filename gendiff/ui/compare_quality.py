@@ -12,11 +12,12 @@ from gendiff.studio import Studio, quality, race
 from gendiff.studio.contestants import contestant
 from gendiff.studio.race import Lap, Result
 from gendiff.ui import compare_estimate, quality_page
-from gendiff.ui.parts import MODEL_WORK, PRIVATE, Page, on_device, status
+from gendiff.ui.parts import MODEL_WORK, PRIVATE, QUICK, Page, number_in, on_device, status
 from gendiff.ui.player import Frame, Message, Pane, Player, Run
 from gendiff.ui.views import View
 
 SHOWN = 16
+BEST = "most"  # the N that gives the most complete comparison, whatever it is
 WHY = """
 **FID** (Heusel et al. 2017) is the distance between two clouds of features, one of generated and
 one of real test pictures: 0 if they have the same mean and covariance. It falls with more
@@ -55,8 +56,17 @@ element.addEventListener("keydown", (event) => {
 
 def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     """Components and wiring; what of it belongs in the address."""
+    count = gr.Dropdown(
+        _counts(studio, data.value),
+        value=BEST,
+        label="Points measured with",
+        # A link may name an N that only its own data set has, before `follow` could offer it.
+        allow_custom_value=True,
+        visible=len(_counts(studio, data.value)) > 1,
+        elem_id="compare-quality-n",
+    )
     board = gr.HTML(
-        _page(studio, data.value),
+        _page(studio, data.value, BEST),
         js_on_load=_PICK,
         apply_default_css=False,
         elem_id="compare-quality",
@@ -100,15 +110,51 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         **MODEL_WORK,
         **PRIVATE,
     )
+    count.change(
+        lambda chosen, count: _page(studio, chosen, count),
+        [data, count],
+        board,
+        trigger_mode="always_last",
+        **QUICK,
+    )
     return View(
-        settings,
-        [board, estimated],
-        follow=lambda chosen: [_page(studio, chosen), compare_estimate.waiting()],
+        {**settings, "measured": (count, _readable)},
+        [count, board, estimated],
+        [count],
+        lambda chosen, count: _follow(studio, chosen, count),
     )
 
 
-def _page(studio: Studio, data: str | None) -> str:
-    return quality_page.page(quality.measured(studio, data)) if data else ""
+def _follow(studio: Studio, data: str, count: str) -> list[Any]:
+    """The data set's own N; the chosen one stays if it is there."""
+    offered = _counts(studio, data)
+    count = count if count in dict(offered).values() else BEST
+    picker = gr.update(choices=offered, value=count, visible=len(offered) > 1)
+    return [picker, _page(studio, data, count), compare_estimate.waiting()]
+
+
+def _counts(studio: Studio, data: str | None) -> list[tuple[str, str]]:
+    """Each N that points were measured with, the most complete comparison first."""
+    points = [point for one in quality.measured(studio, data or "") for point in one.points]
+    offered = []
+    for images in quality.counts(points):
+        ways = len(quality.comparable(points, images))
+        said = f"{images:,} pictures each ({ways} point{'s' * (ways != 1)})"
+        offered.append((said, str(images) if offered else BEST))
+    return offered
+
+
+def _page(studio: Studio, data: str | None, count: str) -> str:
+    if not data:
+        return ""
+    known = [value for _, value in _counts(studio, data)]
+    images = int(count) if count in known and count != BEST else None
+    return quality_page.page(quality.measured(studio, data), images)
+
+
+def _readable(text: str) -> str:
+    """A reader for the address: a number of pictures, or the most complete comparison."""
+    return text if text == BEST else str(number_in(4, 1_000_000)(text))
 
 
 def _samples(studio: Studio, plan: race.Race, lap: Lap) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 
+from gendiff.studio import quality
 from gendiff.studio.quality import CITATION, PUBLISHED, Measured, Point, pareto
 from gendiff.ui.charts import Axis, Dot, Series, chart
 from gendiff.ui.standings import number
@@ -12,29 +13,34 @@ from gendiff.ui.standings import number
 _COLOURS = ("cp-c0", "cp-c2", "cp-c3", "cp-c4", "cp-c5")
 
 
-def page(found: list[Measured]) -> str:
-    """Everything that is known of a data set's checkpoints, and what is not."""
-    points = [point for one in found for point in one.points]
+def page(found: list[Measured], images: int | None = None) -> str:
+    """Everything that is known of a data set's checkpoints, and what is not.
+
+    images: the N whose points are drawn; None: the one that gives the most complete comparison.
+    """
+    every = [point for one in found for point in one.points]
     notes = "".join(_note(one) for one in found)
+    points = quality.comparable(every, images)
     if not points:
         return f'<section class="cp-card"><h3>Not measured yet</h3>{notes}</section>{published()}'
-    floor = _floor(found)
-    over_nfe = _curves("FID over network calls", "NFE", points, lambda p: p.score.nfe, floor)
-    over_seconds = _curves(
-        "FID over time", "seconds a picture", points, lambda p: p.seconds, floor
-    )
+    images = points[0].score.images
+    over_nfe = _curves("FID over network calls", "NFE", points, lambda p: p.score.nfe)
+    over_seconds = _curves("FID over time", "seconds a picture", points, lambda p: p.seconds)
+    ordered = sorted(every, key=lambda point: point.score.images != images)  # those drawn first
+    lacking = "".join(_lacking(one, images) for one in found if one.points)
     return f"""<section class="cp-card" aria-label="Measured quality">
-<h3>Quality beside its price</h3>
+<h3>Quality beside its price: {images:,} pictures each</h3>
 <div class="cp-charts">{over_nfe}{over_seconds}</div>
-<p class="cp-small">A ring marks a point that another one of equal N beats in both: the full points
-are the Pareto front. FID falls with N, so points of other N are not compared. Press a
-point to see its samples.</p></section>
+<p class="cp-small">Every point, and the line of real pictures, is the distance of N = {images:,}
+pictures from the test pictures: FID falls with N, so other N are drawn apart. A ring marks a point
+that another one beats in both: the full points are the Pareto front. Press a point to see its
+samples.</p>{lacking}</section>
 <section class="cp-card" aria-label="The trilemma"><h3>Quality, diversity, speed: pick two?</h3>
 <div class="cp-charts">{_trilemma(points)}{_published_chart()}</div>
 <p class="cp-small">Xiao et al. (2022) call it the trilemma of generative learning. The larger a
 point, the higher its recall: the share of real pictures near a generated one. Right: {CITATION}
 </p></section>
-<section class="cp-card" aria-label="All numbers">{_table(points)}{notes}</section>"""
+<section class="cp-card" aria-label="All numbers">{_table(ordered)}{notes}</section>"""
 
 
 def published() -> str:
@@ -48,8 +54,7 @@ def published() -> str:
 def _groups(points: list[Point]) -> dict[str, list[Point]]:
     groups: dict[str, list[Point]] = {}
     for point in points:
-        if point.score.guidance == 1 and point.score.dtype == "float32":
-            groups.setdefault(point.group, []).append(point)
+        groups.setdefault(point.group, []).append(point)
     return groups
 
 
@@ -58,12 +63,12 @@ def _curves(
     label: str,
     points: list[Point],
     price: Callable[[Point], float | None],
-    floor: float | None,
 ) -> str:
+    """FID over a price; the points are of one N."""
     groups = [
         [(point, x) for point in own if (x := price(point))] for own in _groups(points).values()
     ]
-    places = [(x, one.score.fid, one.score.images) for own in groups for one, x in own]
+    places = [(x, one.score.fid) for own in groups for one, x in own]
     front = iter(pareto(places))
     series, colours = [], iter(_COLOURS)
     for own in filter(None, groups):
@@ -74,14 +79,22 @@ def _curves(
             for one, x in own
         ]
         series.append(Series(first.group, colour, dots, joined=len(own) > 1))
-    level = None if floor is None else (floor, "real pictures")
-    return chart(title, series, Axis(label, log=True), Axis("FID (lower is better)", True), level)
+    images = points[0].score.images
+    floor = quality.floor(points, images)
+    level = None if floor is None else (floor, f"real pictures, N = {images:,}")
+    up = Axis(f"FID, N = {images:,} (lower is better)", True)
+    return chart(title, series, Axis(label, log=True), up, level)
 
 
-def _floor(found: list[Measured]) -> float | None:
-    """The distance of real pictures, where all checkpoints were measured with as many."""
-    floors = {one.metrics.floor.fid for one in found if one.points and one.metrics}
-    return floors.pop() if len(floors) == 1 and min(floors) > 0 else None
+def _lacking(one: Measured, images: int) -> str:
+    """How to measure a checkpoint that has no point of this N."""
+    if any(point.plain and point.score.images == images for point in one.points):
+        return ""
+    command = f"python -m gendiff evaluate {one.name} --images {images}"
+    return (
+        f'<p class="cp-small"><b>{escape(one.title)}</b> was not measured with N = {images:,}: '
+        f"<code>{escape(command)}</code></p>"
+    )
 
 
 def _trilemma(points: list[Point]) -> str:
@@ -105,7 +118,7 @@ def _trilemma(points: list[Point]) -> str:
         for family, title, colour in (("gan", "GAN", "cp-c1"), ("diffusion", "Diffusion", "cp-c0"))
     ]
     return chart(
-        "Ours, as measured",
+        f"Ours, measured with {points[0].score.images:,} pictures each",
         series,
         Axis("pictures a second (higher is better)", True),
         Axis("FID (lower is better)", True),
@@ -159,9 +172,10 @@ def _table(points: list[Point]) -> str:
         "",
         "NFE",
         "pictures/s",
-        "FID",
-        "KID × 1000",
         "N",
+        "FID",
+        "floor",
+        "KID × 1000",
         "precision",
         "recall",
         "obeys class",
@@ -172,8 +186,9 @@ def _table(points: list[Point]) -> str:
     for point in points:
         score = point.score
         kid = f"{number(1000 * score.kid)} ± {number(1000 * score.kid_std)}"
-        cells = [score.nfe, number(score.images_per_second), number(score.fid), kid]
-        cells += [f"{score.images:,}", f"{score.precision:.3f}", f"{score.recall:.3f}"]
+        cells = [score.nfe, number(score.images_per_second), f"{score.images:,}"]
+        cells += [number(score.fid), number(score.floor_fid), kid]
+        cells += [f"{score.precision:.3f}", f"{score.recall:.3f}"]
         cells += [_share(score.obedience)]
         if cats:
             modes = "–" if score.modes is None else f"{score.modes:,}"
