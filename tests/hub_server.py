@@ -39,6 +39,9 @@ class HubServer:
         slow: seconds that a large body takes. silent: take the request and say nothing.
         dumb: leave out the Hub's headers. cut: break every body off at half.
         corrupt: flip a bit in every large body.
+        stalled: break every large body off at half, and say nothing more.
+        mute: requests for paths that end so are taken, and nothing is said.
+        files_at: the address of another server that large files are sent to, as the Hub does.
         hidden: paths that are listed, but not there.
     """
 
@@ -49,6 +52,7 @@ class HubServer:
         self.log: list[str] = []
         self.status, self.slow, self.hidden = 0, 0.0, set()
         self.gated = self.disabled = self.silent = self.dumb = self.cut = self.corrupt = False
+        self.stalled, self.mute, self.files_at = False, "", ""
         self.released = threading.Event()
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -125,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bool) -> None:
         hub, path = self.hub, unquote(urlsplit(self.path).path)
         hub.log.append(f"{self.command} {path}")
-        if hub.silent:
+        if hub.silent or (hub.mute and path.endswith(hub.mute)):
             hub.released.wait(60)
             return
         if hub.status:
@@ -154,6 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         git, sha256 = hashes(data)
         headers = {} if self.hub.dumb else {**headers, "ETag": f'"{sha256 or git}"'}
         size = len(data)
+        if self.hub.files_at and sha256:
+            where = {"Location": self.hub.files_at + self.path, "X-Linked-Size": size}
+            return self._send(302, {**headers, **where, "X-Linked-ETag": f'"{sha256}"'})
         if self.hub.corrupt and sha256:
             data = data[:-1] + bytes([data[-1] ^ 1])
         if self.hub.cut and body:
@@ -171,12 +178,16 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in {"Content-Length": 0, **(headers or {})}.items():
             self.send_header(key, str(value))
         self.end_headers()
+        stalls = self.hub.stalled and len(data) >= LARGE
+        data = data[: len(data) // 2] if stalls else data
         parts = 50 if self.hub.slow and len(data) >= LARGE else 1
         step = -(-len(data) // parts)
         with suppress(ConnectionError):  # whoever asked has given up
             for start in range(0, len(data), step or 1):
                 self.wfile.write(data[start : start + step])
                 self.hub.released.wait(self.hub.slow / parts)
+            if stalls:
+                self.hub.released.wait(60)
 
 
 def _tree(repo: Repo) -> list[dict[str, object]]:

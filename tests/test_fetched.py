@@ -179,6 +179,26 @@ def test_the_address_may_name_a_model_that_came_later(studio, repo):
     assert read(ID) == ID
 
 
+def test_a_typed_model_is_fetched_once_its_size_and_licence_stood_there(
+    studio, server, repo, tmp_path
+):
+    with gr.Blocks() as demo:
+        hub.build(studio, demo)
+    (pull,) = [one.fn for one in demo.fns.values() if getattr(one.fn, "__name__", "") == "pull"]
+    for about in (None, "", "<p>0.2 MB; licence: apache-2.0.</p>"):
+        *_, (line, shown) = pull(ID, about)
+        assert line.startswith("Press Download again to fetch 0.2 MB, licence: apache-2.0")
+        assert "0.2 MB" in shown and "licence: apache-2.0" in shown and repo in shown
+    server.add(ID, unet_files(tmp_path, seed=1))
+    *_, (line, shown) = pull(ID, shown)  # the same words, of an older commit
+    assert "again" in line and repo not in shown
+    assert not [one for one in server.log if "safetensors" in one] and not studio.fetched.cards()
+    *_, (line, _) = pull(ID, shown)
+    assert "is here" in line and studio.card(ID)
+    *_, (line, _) = pull(ID, "")  # here already: nothing is fetched, so nothing is asked
+    assert "is here" in line
+
+
 def test_only_a_download_that_runs_can_be_cancelled():
     assert hub._cancelled("1.0 of 2.0 MB").startswith("Cancelled")
     assert hub._cancelled("Asking the Hub \N{HORIZONTAL ELLIPSIS}").startswith("Cancelled")

@@ -8,18 +8,21 @@ import json
 import os
 import pickle
 import shutil
+import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hub_fixtures import ID, SCHEDULER, unet_files
+from hub_server import HubServer
 from huggingface_hub import constants, file_download, hf_hub_download
 
 import gendiff
 from gendiff import hub, weights
 from gendiff.errors import GendiffError
-from gendiff.hub import Name, Settings, catalogue, remote
+from gendiff.hub import Name, Settings, calls, catalogue, remote
 from gendiff.nets.simple_cnn import FiveLayers, SimpleConfig, SimpleDiscriminator, SimpleGenerator
 
 QUICK = 10.0  # seconds within which a dead network is told
@@ -150,6 +153,35 @@ def test_size_and_licence_are_known_before_the_download(server, settings, repo):
     assert not [line for line in server.log if "safetensors" in line]
 
 
+def test_a_slow_line_is_not_taken_for_a_dead_one(server, settings, repo, monkeypatch):
+    monkeypatch.setattr(remote, "DEAD", 2.5)
+    server.slow = 5.0
+    steps, note = pulled(ID, settings)
+    assert note.family == "diffusion" and len({step.done for step in steps}) > 8
+
+
+def test_what_xet_counts_twice_is_counted_once():
+    told = pytest.importorskip("huggingface_hub.utils._xet_progress_reporting")
+    given_up = threading.Event()
+    meter = calls.meter(given_up)
+    report = SimpleNamespace(
+        total_bytes=100,
+        total_bytes_completed=40,
+        total_bytes_completion_rate=None,
+        total_transfer_bytes_completed=70,
+        total_transfer_bytes_completion_rate=None,
+    )
+    with told.XetDownloadProgressReporter(
+        reconstruction_desc="x", total=100, log_level=20, tqdm_class=meter
+    ) as progress:
+        progress.update_progress(report)
+        assert meter.count == 40 and meter.heard >= 70
+        given_up.set()
+        report.total_transfer_bytes_completed = 80
+        with pytest.raises(calls.Stopped):
+            progress.update_progress(report)
+
+
 def test_our_own_format_travels(server, settings, saved):
     files = {path.name: path.read_bytes() for path in (saved / "tiny-gan").iterdir()}
     server.add("me/tiny-gan", files)
@@ -204,7 +236,14 @@ def test_silent(server, settings, repo, monkeypatch):
 
 
 def test_the_patience_with_a_silent_hub_is_within_the_bound():
-    assert remote.ANSWER < QUICK and 2 * remote.QUIET + 1 < QUICK
+    assert remote.ANSWER < QUICK and 2 * remote.QUIET + 1 < QUICK and remote.DEAD < QUICK
+
+
+def test_one_deadline_for_all_that_is_asked_before_a_download(server, settings, repo, monkeypatch):
+    monkeypatch.setattr(remote, "ANSWER", 1.5)
+    server.mute = "README.md"  # the list of files came; then the line died
+    fails("does not answer", settings=settings, within=3.5)
+    assert f"GET /api/models/{ID}/tree/{repo}" in server.log
 
 
 def test_silent_in_the_middle(server, settings, repo, monkeypatch):
@@ -225,6 +264,34 @@ def test_gone_in_the_middle(server, settings, repo, monkeypatch):
         list(hub.fetch(offer, settings))
     assert time.monotonic() - start < QUICK
     nothing_is_here(settings)
+
+
+@pytest.fixture
+def files(server):
+    """Another server that keeps the large files, as the real Hub has one."""
+    other = HubServer()
+    other.repos, server.files_at = server.repos, other.url
+    yield other
+    other.close()
+
+
+def test_large_files_come_from_another_server(server, files, settings, repo):
+    assert pulled(ID, settings)[1].family == "diffusion"
+    weights_at = f"GET /{ID}/resolve/{repo}/diffusion_pytorch_model.safetensors"
+    assert weights_at in files.log and weights_at not in server.log
+
+
+@pytest.mark.parametrize("fault", ["silent", "stalled"])
+def test_a_silent_file_server_behind_a_living_hub(files, settings, repo, monkeypatch, fault):
+    monkeypatch.setattr(remote, "QUIET", 0.5)
+    monkeypatch.setattr(remote, "DEAD", 2.0)
+    setattr(files, fault, True)
+    fails("Nothing comes of diffusion.*though .* answers", settings=settings, within=6)
+
+
+def test_a_file_server_that_is_gone_behind_a_living_hub(files, settings, repo):
+    files.close()
+    fails("Nothing comes of diffusion.*though .* answers", settings=settings)
 
 
 def test_gated(server, settings, repo):
@@ -270,6 +337,18 @@ def test_cut_off(server, settings, repo, monkeypatch):
     server.cut = True
     monkeypatch.setattr(time, "sleep", lambda _: None)  # huggingface_hub's pauses between resumes
     fails("broke off", settings=settings)
+
+
+@pytest.mark.timeout(60)
+def test_weights_that_always_break_off(server, settings, repo, monkeypatch):
+    for file in ("config.json", "scheduler_config.json"):
+        hf_hub_download(ID, file, revision=repo, cache_dir=settings.cache, endpoint=server.url)
+    offer = hub.look(ID, settings)
+    server.cut = True
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(GendiffError, match="broke off in the middle of diffusion_pytorch"):
+        list(hub.fetch(offer, settings))
+    nothing_is_here(settings)
 
 
 def test_same_size_corruption_is_found_and_removed(server, settings, repo):

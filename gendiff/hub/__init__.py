@@ -88,7 +88,8 @@ def look(text: str, settings: Settings) -> Offer:
     name = _pinned(allowed(text, settings))
     if name.revision != "main" and (note := find(name, settings)) is not None:
         return Offer(name, note.form, (), note.facts, note)
-    listing = remote.listing(name, settings)
+    until = remote.deadline()  # one for all that is asked
+    listing = remote.listing(name, settings, until)
     inside = name.path("")
     files = {
         path[len(inside) :]: f for path, f in listing.files.items() if path.startswith(inside)
@@ -106,8 +107,7 @@ def look(text: str, settings: Settings) -> Offer:
     readme = listing.files.get("README.md")
     text = ""
     if catalogue.entry(name) is None and readme is not None and readme.size <= _README_MOST:
-        *_, path = remote.download(name, listing.sha, readme, settings)
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = remote.text(name, listing.sha, readme, settings, until)
     return Offer(name, form, chosen, _facts(name, listing.sha, text))
 
 

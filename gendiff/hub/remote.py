@@ -16,13 +16,26 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from gendiff.hub.calls import Call, again, meter
 from gendiff.hub.names import Name
-from gendiff.hub.sentences import Silent, Stopped, in_a_sentence
+from gendiff.hub.sentences import (
+    Broken,
+    Silent,
+    Stopped,
+    Withheld,
+    in_a_sentence,
+    nobody_there,
+)
 from gendiff.hub.settings import Settings
 
-ANSWER = 8.0  # seconds for the Hub's first answer, name resolution included
+ANSWER = 8.0  # seconds for all that is asked before a download, name resolution included
 QUIET = 4.0  # seconds without a byte before we ask whether the network is still there
+DEAD = 9.0  # seconds without a byte, though the Hub is there, after which we give up
 _TICK = 0.2
+# Bytes that huggingface_hub reads before it tells of them. With its own 10 MB a line of 1 MB/s is
+# as quiet as a dead one, and Cancel is heard late.
+_CHUNK = 1 << 14
+_OFTEN = 4  # times its size: what has come of a file that always breaks off and begins again
 
 
 @dataclass(frozen=True)
@@ -52,8 +65,14 @@ class Progress:
     total: int
 
 
-def listing(name: Name, settings: Settings) -> Listing:
-    """What the repository holds at that revision (None: main).
+def deadline() -> float:
+    """When the Hub must have told what is asked before a download (time.monotonic)."""
+    return time.monotonic() + ANSWER
+
+
+def listing(name: Name, settings: Settings, until: float | None = None) -> Listing:
+    """What the repository holds at that revision (None: main). until: the `deadline`, if it has
+    begun already.
 
     Raises:
         GendiffError: no network, no such repository or revision, not for us, a broken answer.
@@ -74,7 +93,17 @@ def listing(name: Name, settings: Settings) -> Listing:
             },
         )
 
-    return _answer(_Call(_twice(ask)), name, settings, ANSWER)
+    return _answer(Call(again(ask)), name, settings, until or deadline())
+
+
+def text(name: Name, sha: str, file: File, settings: Settings, until: float) -> str:
+    """What a small file says, before the `deadline`; GendiffError as `listing`."""
+
+    def read() -> str:
+        url = f"{settings.endpoint}/{name.repo}/resolve/{sha}/{quote(file.path)}"
+        return _response(url, settings).content.decode("utf-8", "replace")
+
+    return _answer(Call(again(read)), name, settings, until, file.path)
 
 
 def download(
@@ -89,47 +118,66 @@ def download(
     Closing the iterator, or `cancelled`, gives the transfer up.
 
     Raises:
-        GendiffError: as `listing`, and for a transfer that breaks off or finds no room.
+        GendiffError: as `listing`, and for a transfer that breaks off, falls silent or finds no
+            room.
     """
     if cancelled():
         raise in_a_sentence(Stopped(), name, settings)
     given_up = threading.Event()
-    meter = _meter(given_up)
-
-    def fetch() -> Path:
-        from huggingface_hub import hf_hub_download
-
-        return Path(
-            hf_hub_download(
-                name.repo,
-                file.path,
-                revision=sha,
-                cache_dir=settings.cache,
-                endpoint=settings.endpoint,
-                token=settings.token,
-                etag_timeout=QUIET,
-                tqdm_class=meter,
-            )
-        )
-
-    fetch = _twice(fetch)
-    call, seen, heard = _Call(fetch), 0, time.monotonic()
+    told = meter(given_up)
+    call = Call(again(lambda: _cached(name, sha, file.path, settings, told)))
+    seen, heard, asked = 0, time.monotonic(), False
     try:
         while not call.done.wait(_TICK):
             if cancelled():
                 raise Stopped
-            yield min(seen, file.size)  # also without news: whoever waits here may want to stop
-            if meter.count != seen:
-                seen, heard = meter.count, time.monotonic()
-            elif time.monotonic() - heard > QUIET:
-                # a slow line delivers its next 10 MB late; a dead one does not answer this either
-                _still_there(name, settings)
-                heard = time.monotonic()
-        yield call.result()
+            # also without news: whoever waits here may want to stop
+            yield min(told.count, file.size)
+            if told.came > _OFTEN * file.size:
+                raise Broken
+            quiet = time.monotonic() - heard
+            if told.heard != seen:
+                seen, heard, asked = told.heard, time.monotonic(), False
+            elif quiet > DEAD:
+                raise Withheld
+            elif quiet > QUIET and not asked:
+                _still_there(settings)
+                asked = True
+        yield _arrived(call, settings)
     except Exception as error:
         raise in_a_sentence(error, name, settings, file.path) from error
     finally:
         given_up.set()
+
+
+def _cached(name: Name, sha: str, path: str, settings: Settings, told: Any) -> Path:
+    """A file of the repository, in the cache: huggingface_hub's own download, unbounded."""
+    from huggingface_hub import constants, hf_hub_download
+
+    constants.DOWNLOAD_CHUNK_SIZE = _CHUNK
+    return Path(
+        hf_hub_download(
+            name.repo,
+            path,
+            revision=sha,
+            cache_dir=settings.cache,
+            endpoint=settings.endpoint,
+            token=settings.token,
+            etag_timeout=QUIET,
+            tqdm_class=told,
+        )
+    )
+
+
+def _arrived(call: Call, settings: Settings) -> Path:
+    """Where the file is; what failed though the Hub is there failed at its file server."""
+    try:
+        return call.result()
+    except Exception as error:
+        if not nobody_there(error):
+            raise
+        _still_there(settings)
+        raise Withheld from error
 
 
 def _get(path: str, settings: Settings) -> Any:
@@ -137,14 +185,10 @@ def _get(path: str, settings: Settings) -> Any:
 
     Not by HfApi: its `list_repo_tree` tries again for 23 s where nobody is.
     """
-    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
-
     found, url = [], f"{settings.endpoint}/api/models/{path}"
     options: dict[str, Any] = {"params": {"recursive": "true", "expand": "false"}}
     while url:
-        headers = build_hf_headers(token=settings.token)
-        response = get_session().get(url, headers=headers, timeout=QUIET, **options)
-        hf_raise_for_status(response)
+        response = _response(url, settings, **options)
         if not str(response.url).startswith(settings.endpoint + "/"):
             raise ValueError("the listing was sent somewhere else")
         page = response.json()
@@ -157,26 +201,16 @@ def _get(path: str, settings: Settings) -> Any:
     return found
 
 
-def _twice(work: Callable[[], Any]) -> Callable[[], Any]:
-    """The same work, begun again once if the connection was dropped.
+def _response(url: str, settings: Settings, **options: Any) -> Any:
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-    huggingface_hub keeps connections open, and a server may close one just as it is used again.
-    """
-
-    def tried() -> Any:
-        try:
-            return work()
-        except Exception as error:
-            if {"ReadError", "RemoteProtocolError"}.isdisjoint(
-                kind.__name__ for kind in type(error).__mro__
-            ):
-                raise
-        return work()
-
-    return tried
+    headers = build_hf_headers(token=settings.token)
+    response = get_session().get(url, headers=headers, timeout=QUIET, **options)
+    hf_raise_for_status(response)
+    return response
 
 
-def _still_there(name: Name, settings: Settings) -> None:
+def _still_there(settings: Settings) -> None:
     """Raises unless the Hub answers anything at all."""
 
     def ask() -> None:
@@ -184,58 +218,18 @@ def _still_there(name: Name, settings: Settings) -> None:
 
         get_session().head(settings.endpoint, timeout=QUIET)
 
-    call = _Call(ask)
+    call = Call(ask)
     if not call.done.wait(QUIET + 1):
         raise Silent
     call.result()
 
 
-def _answer(call: _Call, name: Name, settings: Settings, seconds: float) -> Any:
+def _answer(
+    call: Call, name: Name, settings: Settings, until: float, file: str | None = None
+) -> Any:
     try:
-        if not call.done.wait(seconds):
+        if not call.done.wait(max(0.0, until - time.monotonic())):
             raise Silent
         return call.result()
     except Exception as error:
-        raise in_a_sentence(error, name, settings) from error
-
-
-class _Call:
-    """A function at work in a thread that nobody has to wait for."""
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        self.done, self._value, self._error = threading.Event(), None, None
-        threading.Thread(target=self._run, args=(work,), name="hub", daemon=True).start()
-
-    def _run(self, work: Callable[[], Any]) -> None:
-        try:
-            self._value = work()
-        except BaseException as error:  # it is raised where the result is asked for
-            self._error = error
-        finally:
-            self.done.set()
-
-    def result(self) -> Any:
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-
-def _meter(given_up: threading.Event) -> Any:
-    """A stand-in for tqdm that counts bytes, and stops the transfer once it is given up."""
-    from tqdm import tqdm
-
-    class Meter(tqdm):
-        count = 0
-
-        def __init__(self, *args: Any, **options: Any) -> None:
-            options.pop("name", None)  # huggingface_hub's own addition
-            self.bytes = options.get("unit") == "B"
-            super().__init__(*args, **{**options, "disable": True})
-
-        def update(self, n: float | None = 1) -> None:
-            if given_up.is_set():
-                raise Stopped
-            if self.bytes:
-                Meter.count += int(n or 0)
-
-    return Meter
+        raise in_a_sentence(error, name, settings, file) from error

@@ -13,6 +13,14 @@ class Silent(Exception):
     """No answer in time."""
 
 
+class Broken(Exception):
+    """A file breaks off again and again."""
+
+
+class Withheld(Exception):
+    """The Hub is there, but nothing comes from where its files are."""
+
+
 class Stopped(Exception):
     """A person pressed Cancel."""
 
@@ -27,11 +35,12 @@ def in_a_sentence(
     """The GendiffError that tells a person about `error`; one that is told already stays."""
     if isinstance(error, GendiffError):
         return error
-    kind = Unreachable if _nobody_there(error) else GendiffError
+    kind = Unreachable if nobody_there(error) else GendiffError
     return kind(_sentence(error, name, settings, file or "its list of files"))
 
 
-def _nobody_there(error: BaseException | None) -> bool:
+def nobody_there(error: BaseException | None) -> bool:
+    """Whether no server answered."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.LocalEntryNotFoundError):
@@ -52,6 +61,12 @@ def _sentence(error: BaseException, name: Name, settings: Settings, what: str) -
     # The order matters: a gated repository is also a missing one, a missing file also a local one.
     if isinstance(error, Stopped):
         return f"The download of {name.id} was cancelled; nothing of it is used."
+    if isinstance(error, Withheld):
+        return (
+            f"Nothing comes of {what} of {name.id}, though {settings.endpoint} answers: the "
+            "server with its files is silent, or another program is fetching it; try again "
+            "later, or use a bundled model."
+        )
     if isinstance(error, errors.GatedRepoError):
         return (
             f"{name.id} is gated: accept its terms at {settings.endpoint}/{name.repo} and set "
@@ -94,7 +109,7 @@ def _of_the_network(error: BaseException, name: Name, settings: Settings, what: 
         )
     if isinstance(error, errors.HfHubHTTPError):
         return _of_a_status(error.response.status_code, name, settings)
-    if "TransportError" in kinds or "Consistency check" in str(error):
+    if isinstance(error, Broken) or "TransportError" in kinds or "Consistency check" in str(error):
         return f"The connection broke off in the middle of {what} of {name.id}; try again."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full: {what} of {name.id} found no room in {settings.cache}."

@@ -19,7 +19,8 @@ DOWNLOAD = {"concurrency_id": "hub", "concurrency_limit": 1}
 _QUICK = {"queue": False, "show_progress": "hidden", **PRIVATE}
 _WORDS = """
 Pretrained weights, fetched once and checked, then used with no network. **Show** says what a
-model is; **Download** fetches it for everybody who uses this server. Formats: diffusers'
+model is; **Download** fetches it for everybody who uses this server, a typed one when its size
+and licence have been shown. Formats: diffusers'
 UNet2DModel, two published kinds of GAN, this program's own. No code from a repository is run.
 """
 
@@ -67,18 +68,25 @@ def _wire(
 ) -> None:
     show, go, cancel = buttons
     about, line = shown
+    listed = {name for _, name in fetched.offers()}  # the list's entries say size and licence
 
     @bounded
     def look(text: str | None) -> tuple[str, str]:
         return facts(fetched.look(text or "")), "Ready."
 
     @bounded
-    def pull(text: str | None) -> Iterator[list[Any]]:
+    def pull(text: str | None, seen: str | None) -> Iterator[list[Any]]:
         stay = [gr.skip()] * len(pickers)
         try:
             yield ["Asking the Hub \N{HORIZONTAL ELLIPSIS}", gr.skip(), *stay]
             looked = fetched.look(text or "")
-            yield ["Starting \N{HORIZONTAL ELLIPSIS}", facts(looked), *stay]
+            told = facts(looked)
+            # what stands on the page is what was agreed to: this model at this commit, or nothing
+            if not (looked.here or text in listed or seen == told):
+                again = f"Press Download again to fetch {_size(looked)}, {_licence(looked)}."
+                yield [again, told, *stay]
+                return
+            yield ["Starting \N{HORIZONTAL ELLIPSIS}", told, *stay]
             for step in fetched.pull(looked.exactly):
                 if isinstance(step, Card):
                     said = f"{step.title} is here: choose it as the model in the tabs above."
@@ -94,7 +102,12 @@ def _wire(
     show.click(look, wish, [about, line], **options, **DOWNLOAD)
     # "multiple": pressed while a cancelled one still ends, it waits its turn and is not lost.
     event = go.click(
-        pull, wish, [line, about, *pickers], trigger_mode="multiple", **options, **DOWNLOAD
+        pull,
+        [wish, about],
+        [line, about, *pickers],
+        trigger_mode="multiple",
+        **options,
+        **DOWNLOAD,
     )
     # twice: the download's last word may have been on its way
     cancel.click(_cancelled, line, line, cancels=[event], **_QUICK).then(
@@ -105,8 +118,8 @@ def _wire(
 def facts(looked: Looked) -> str:
     """What a person should know before a download; names and licences are others' words."""
     parts = [
-        f"{looked.size / 1e6:.1f} MB",
-        f"licence: {looked.licence}",
+        _size(looked),
+        _licence(looked),
         looked.resolution,
         looked.pace,
         "it is here already" if looked.here else "",
@@ -114,7 +127,16 @@ def facts(looked: Looked) -> str:
     ]
     said = "; ".join(escape(part) for part in parts if part)
     name = "" if looked.title == looked.id else f" ({escape(looked.id)})"
-    return f"<p><b>{escape(looked.title)}</b>{name}: {said}.</p>"
+    commit = escape(looked.exactly)
+    return f'<p data-commit="{commit}"><b>{escape(looked.title)}</b>{name}: {said}.</p>'
+
+
+def _size(looked: Looked) -> str:
+    return f"{looked.size / 1e6:.1f} MB"
+
+
+def _licence(looked: Looked) -> str:
+    return f"licence: {looked.licence}"
 
 
 def _cancelled(said: str) -> str:

@@ -56,7 +56,7 @@ def test_a_model_is_shown_cancelled_fetched_and_then_in_every_tab(page, app, ser
     assert not [line for line in server.log if "safetensors" in line]
 
     server.slow = 60.0
-    tab.locator("#hub-run").click()
+    tab.locator("#hub-run").click()  # its size and licence stand there: fetched at once
     says(tab, " of 0.2 MB")
     tab.locator("#hub-cancel").click()
     says(tab, "Cancelled")
@@ -91,6 +91,9 @@ def test_what_goes_wrong_is_told_and_the_box_lives_on(page, app, server):
     says(tab, "Not downloaded.")
     server.corrupt = True
     choose(tab, ID)
+    tab.locator("#hub-run").click()
+    says(tab, "Press Download again to fetch 0.2 MB, licence: apache-2.0")
+    assert not [line for line in server.log if "safetensors" in line]
     tab.locator("#hub-run").click()
     toast(tab, "arrived damaged")
     server.corrupt = False
