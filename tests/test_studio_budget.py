@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import re
+from dataclasses import replace
+from html import unescape as html_unescape
 
 import gradio as gr
 import pytest
 from test_studio_quality import metrics, scored
 
 from gendiff.errors import GendiffError
-from gendiff.studio import Studio, budget, race
+from gendiff.studio import Studio, budget, race, records
 from gendiff.studio.advice import QUESTIONS, Advice, Evidence, advise
-from gendiff.studio.budget import Delivered, plans, spend
+from gendiff.studio.budget import Delivered, Spend, plans, spend
 from gendiff.studio.contestants import Contestant
 from gendiff.ui import compare, compare_advice, compare_budget
 from gendiff.ui.compare_advice import page_of
@@ -75,7 +78,7 @@ def test_the_plan_at_measured_speeds_stands_there_before_anything_is_timed(
 ):
     monkeypatch.setattr(race, "expected", None)
     assert set(map(len, budget.foreseen(studio, "shapes").values())) == {0}
-    assert compare_budget._foreseen(studio, "shapes") == ""
+    assert "was not measured beforehand" in compare_budget._foreseen(studio, "shapes")
     metrics(studio, "tiny-gan", scored(None, None, 1, 3.0, 100.0)).write(checkpoints / "tiny-gan")
     run = scored("dpmpp_2m", 10, 10, 4.0, 2.0)  # 50 ms a call and picture
     metrics(studio, "tiny-diffusion", run).write(checkpoints / "tiny-diffusion")
@@ -87,8 +90,32 @@ def test_the_plan_at_measured_speeds_stands_there_before_anything_is_timed(
     assert said[1.0] == {"gan": (64, 1, True), "diffusion": (2, 10, True)}
     assert said[10.0] == {"gan": (64, 1, True), "diffusion": (16, 10, True)}
     html = compare_budget._foreseen(studio, "shapes")
-    assert "2 pictures, DPM-Solver++, 10 steps" in html and "64 pictures, one call each" in html
+    said = re.sub(r"<[^>]+>", " ", html)
+    assert re.search(r" 2 +pictures +DPM-Solver\+\+, 10 steps", said)
+    assert re.search(r" 1 +picture +DPM", said) and re.search(
+        r" 64 +pictures +one call each", said
+    )
+    assert html.count("<i></i>") == 4 + 1 + 64 + 2 + 64 + 16  # a square a picture
     assert "a test" in html  # the machine of metrics.json
+
+
+def test_an_overrun_is_explained_in_a_sentence(studio, checkpoints):
+    slow = Spend("diffusion", Contestant("tiny-diffusion", "ddim", 1), 1, 0.062, False, "")
+    result = race.Result(0, "tiny-diffusion:ddim-1", "DDIM, 1 step", 1, 1, 1, seconds=0.0625)
+    late = Delivered(slow, None, (), result).overrun(0.05)
+    assert late == (
+        "DDIM, 1 step overran: a single network call for one picture took 62.5 ms here, which is "
+        "more than the whole budget of 50 ms, and nothing is faster."
+    )
+    assert Delivered(slow, None, (), result).overrun(0.1) is None
+    record = records.budget(studio, "shapes", 0.05, [Delivered(slow, None, (), result)])
+    assert late in html_unescape(compare_budget._table(record))
+    fit = Delivered(replace(slow, fits=True, forecast=0.04), None, (), result)
+    assert "had promised 40 ms" in fit.overrun(0.05)
+    # The plan says it, too: 5 pictures a second cannot give one in 50 ms.
+    run = scored("dpmpp_2m", 10, 10, 4.0, 0.5)
+    metrics(studio, "tiny-diffusion", run).write(checkpoints / "tiny-diffusion")
+    assert "One call alone takes about 200 ms" in compare_budget._foreseen(studio, "shapes")
 
 
 def test_what_is_planned_is_delivered(studio):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 
 import gradio as gr
@@ -87,9 +88,13 @@ def test_the_replay_is_the_measured_race_in_true_time(studio):
         np.testing.assert_array_equal(shown[ends][lane], shown[-1][lane])
         if ends:
             assert "0 of 3" in frames["frames"][ends - 1]["html"]
-    curves = start["curves"]
-    assert [curve["y"][-1] for curve in curves] == [100, 100]
-    assert all(curve["y"] == sorted(curve["y"]) for curve in curves)
+    # Bars to scale, on one time axis: the slowest ends at its end, the others where they ended.
+    ends = re.findall(r'value="([\d.]+)"', frames["frames"][-1]["html"])
+    slowest = max(one.seconds for one in results)
+    assert list(map(float, ends)) == pytest.approx(
+        [one.seconds / slowest for one in results], abs=1e-3
+    )
+    assert f"<span>{slowest:.3g} s</span>" in frames["frames"][0]["html"]
 
 
 def test_a_lane_that_fails_is_said_and_the_others_are_shown(checkpoints):
@@ -173,8 +178,26 @@ def test_a_link_to_another_view_races_nobody(built):
     ids=str,
 )
 def test_bad_input_is_one_sentence(built, wrong, said):
+    updates = []
     with pytest.raises(gr.Error, match=said):
-        next(built[1]["run"](*asked(**wrong)))
+        for update in built[1]["run"](*asked(**wrong)):
+            updates.append(update[0])
+    # What waits for a link's run is told that it will not come, and why.
+    assert [one["op"] for one in updates] in ([], ["refused"])
+    assert all(re.search(said, one["message"]) for one in updates)
+
+
+def test_contestants_of_two_data_sets_are_refused_in_the_place_of_a_link_s_race():
+    page = Page()
+    with gr.Blocks() as demo, gr.Tabs(), page.tab("compare", "Compare"):
+        compare.build(Studio(device="cpu"), page)
+    run = next(fn.fn for fn in demo.fns.values() if fn.fn and fn.fn.__name__ == "run")
+    updates = run("race", "fashion", ["fashion-gan", "cats-diffusion:ddim-2"], "0", 1, "any")
+    said = next(updates)[0]
+    assert said["op"] == "refused" and "same data set" in said["message"]
+    assert "cats-diffusion has learned cats" in said["message"]
+    with pytest.raises(gr.Error, match="same data set"):
+        next(updates)
 
 
 def test_settings_of_a_link_are_read_or_refused(built):
@@ -221,8 +244,10 @@ def test_the_table_says_the_measured_quality_or_how_to_measure_it(checkpoints):
         None,
     ]
     html = standings(record)
-    assert "4.25 <small>(1,000)</small></td><td>90 %</td><td>50 %</td>" in html
-    assert html.count("<td>–</td><td>–</td><td>–</td>") == 2
+    cells = re.sub(r" data-name=.*?>|</?span.*?>", lambda found: ">" * (found[0][0] == " "), html)
+    assert "4.25 <small>(1,000)</small></td><td>90 %</td><td>50 %</td>" in cells
+    assert cells.count("/s</td>") == 0 and cells.count("<td>–</td><td>–</td><td>–</td></tr>") == 2
+    assert 'scope="row">Real pictures</th>' in html and "1.50 <small>(1,000)</small>" in html
     assert "evaluate tiny-gan<" in html
     assert "evaluate tiny-diffusion --sampler ddim --steps 3<" in html
     old = {**record, "results": [{**one, "quality": None} for one in record["results"]]}

@@ -52,6 +52,27 @@ class Delivered:
     laps: tuple[Lap, ...]
     result: Result
 
+    def overrun(self, budget: float) -> str | None:
+        """Why it took longer than the budget of seconds, as a sentence; None if it did not."""
+        took = self.result.seconds
+        if took <= budget:
+            return None
+        title = self.spend.contestant.title()
+        if not self.spend.fits:
+            return (
+                f"{title} overran: a single network call for one picture took {told(took)} here, "
+                f"which is more than the whole budget of {told(budget)}, and nothing is faster."
+            )
+        return (
+            f"{title} overran: it took {told(took)}, where one call that was timed before had "
+            f"promised {told(self.spend.forecast)}; another program may have shared the machine."
+        )
+
+
+def told(seconds: float) -> str:
+    """Seconds for people: 50 ms, 1.2 s."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
 
 def plans(studio: Studio, data: str, seconds: float) -> list[Spend]:
     """How each checkpoint of a data set would spend the budget; times one call of each.

@@ -13,6 +13,7 @@ import torch
 from gendiff.machine import describe
 from gendiff.results import Score
 from gendiff.studio import estimate, quality
+from gendiff.studio.budget import Delivered
 from gendiff.studio.estimate import Estimate
 from gendiff.studio.models import Studio
 from gendiff.studio.race import Race, Result
@@ -119,6 +120,27 @@ def estimates(studio: Studio, plan: estimate.Plan, found: Sequence[Estimate]) ->
         "estimates": rows,
         "command": estimate.command(plan),
     }
+
+
+def budget(studio: Studio, data: str, seconds: float, made: Sequence[Delivered]) -> Record:
+    """What each family delivered within a budget, in JSON's types. overrun: why it took longer
+    than the budget, as a sentence; None: it did not."""
+    known = quality.scores(studio, data, [one.spend.contestant.spec for one in made])
+    rows = [
+        {
+            "contestant": one.spend.contestant.spec,
+            "title": one.spend.contestant.title(),
+            "nfe": one.result.nfe,
+            "images": one.spend.pictures,
+            "seconds": one.result.seconds,
+            "share": one.result.seconds / seconds,
+            "why": one.spend.why,
+            "overrun": one.overrun(seconds),
+            "quality": _quality(known.get(one.spend.contestant.spec)),
+        }
+        for one in made
+    ]
+    return {"data": data, "budget": seconds, **conditions(studio), "results": rows}
 
 
 def command(race: Race) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from gendiff.studio import Studio, budget, quality
+from gendiff.studio import Studio, budget, quality, records
 from gendiff.studio.budget import Delivered, Spend
+from gendiff.studio.records import Record
 from gendiff.studio.timeline import blank
 from gendiff.ui.parts import (
     MODEL_WORK,
@@ -21,8 +22,8 @@ from gendiff.ui.parts import (
     status,
     wire_stop,
 )
-from gendiff.ui.player import Frame, Message, Pane, Player, Run, stopped
-from gendiff.ui.standings import number
+from gendiff.ui.player import Frame, Message, Pane, Player, Run, idle, stopped
+from gendiff.ui.tables import Row, many, number, table
 from gendiff.ui.views import View
 
 CHOICES = [("50 ms", "0.05"), ("1 second", "1"), ("10 seconds", "10")]
@@ -53,7 +54,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
                 placeholder="Choose a budget, then press Spend it.",
                 elem_id="compare-budget-player",
             )
-            table = gr.HTML(
+            board = gr.HTML(
                 _foreseen(studio, data.value),
                 elem_id="compare-budget-table",
                 apply_default_css=False,
@@ -61,27 +62,33 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
             with gr.Accordion("How it is spent", open=False):
                 gr.Markdown(WHY)
 
+    last = gr.State(None)
+
     # what both families spend, and before it one call of each size of batch
     @on_device(lambda _, seconds: 2 * float(seconds) + 2)
-    def spend(chosen: str, seconds: str) -> Iterator[tuple[Any, Any, Any]]:
-        yield gr.skip(), "Timing one call of each network …", gr.skip()
+    def spend(chosen: str, seconds: str) -> Iterator[tuple[Any, Any, Any, Any]]:
+        yield gr.skip(), "Timing one call of each network …", gr.skip(), gr.skip()
         spends = budget.plans(studio, chosen, float(seconds))
         done: list[Delivered] = []
         try:
             for one in spends:
-                yield _message(studio, spends, done), f"{one.contestant.title()} …", gr.skip()
+                message = _message(studio, spends, done)
+                yield message, f"{one.contestant.title()} …", gr.skip(), gr.skip()
                 for event in budget.spend(studio, one):
                     if isinstance(event, Delivered):
                         done.append(event)
         except Exception:  # whatever it is, the player must not wait for more
-            yield stopped("An error stopped this."), "", gr.skip()
+            yield stopped("An error stopped this."), "", gr.skip(), gr.skip()
             raise
-        yield _message(studio, spends, done), "Done.", _table(studio, done, float(seconds))
+        record = records.budget(studio, chosen, float(seconds), done)
+        pictures = [np.concatenate([lap.pictures() for lap in one.laps]) for one in done]
+        kept = {"record": record, "pictures": pictures}
+        yield _message(studio, spends, done), "Done.", _table(record), kept
 
     event = go.click(
         spend,
         [data, seconds],
-        [player, line, table],
+        [player, line, board, last],
         show_progress="minimal",
         show_progress_on=line,
         **MODEL_WORK,
@@ -89,7 +96,11 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     )
     wire_stop(stop, player, line, event)
     settings = {"budget": (seconds, choice_of(*(value for _, value in CHOICES)))}
-    return View(settings, [table], follow=lambda chosen: [_foreseen(studio, chosen)])
+
+    def follow(chosen: str) -> list[Any]:
+        return [_foreseen(studio, chosen), idle()]
+
+    return View(settings, [board, player], follow=follow, kept={"budget": last})
 
 
 def _foreseen(studio: Studio, data: str | None) -> str:
@@ -97,26 +108,36 @@ def _foreseen(studio: Studio, data: str | None) -> str:
     found = budget.foreseen(studio, data) if data else {}
     families = next(iter(found.values()), [])
     if not families:
-        return ""
+        return (
+            '<section class="cp-card"><p>The speed of these models was not measured beforehand: '
+            "press Spend it to see what a budget buys.</p></section>"
+        )
     named = {value: title for title, value in CHOICES}
-    head = "".join(f'<th scope="col">{NAMES[one.family]}</th>' for one in families)
-    rows = "".join(
-        f'<tr><th scope="row">{named[f"{seconds:g}"]}</th>{"".join(map(_planned, spends))}</tr>'
-        for seconds, spends in found.items()
-    )
+    rows = [(named[f"{seconds:g}"], [*map(_planned, spends)]) for seconds, spends in found.items()]
     machines = {one.metrics.machine for one in quality.measured(studio, data) if one.points}
-    return f"""<section class="cp-card" aria-label="The plan"><h3>The plan</h3>
-<table class="cp-table"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>
-<p class="cp-small">At the speeds that were measured beforehand ({escape(", ".join(machines))}).
-<b>Spend it</b> times this machine first, and then does it.</p></section>"""
+    return f"""<section class="cp-card cp-plan" aria-label="The plan">
+<h3>What the same time buys</h3>
+{table(["", *(NAMES[one.family] for one in families)], rows)}
+<p class="cp-small">A plan at the speeds that were measured beforehand
+({escape(", ".join(machines))}); every square is a picture. <b>Spend it</b> times this machine
+first, and then makes them.</p></section>"""
 
 
 def _planned(one: Spend) -> str:
-    """A cell."""
-    count = f"{one.pictures} picture{'s' * (one.pictures != 1)}"
+    """A cell: how many pictures, drawn as so many squares, and in which way."""
+    colour = "cp-c0" if one.contestant.sampler else "cp-c1"
     way = one.contestant.title() if one.contestant.sampler else "one call each"
-    short = "" if one.fits else ", which takes longer"
-    return f"<td>{count}, {escape(way)}{short}</td>"
+    late = (
+        ""
+        if one.fits
+        else f". One call alone takes about {budget.told(one.forecast)}, longer than the budget"
+    )
+    count, _, noun = many(one.pictures, "picture").partition(" ")
+    return (
+        f'<span class="cp-buys"><b>{count}</b> {noun}<br><span class="cp-why">{escape(way)}{late}'
+        f'</span></span><span class="cp-squares {colour}" aria-hidden="true">'
+        f"{'<i></i>' * one.pictures}</span>"
+    )
 
 
 def _message(studio: Studio, spends: Sequence[Spend], done: Sequence[Delivered]) -> Message:
@@ -144,25 +165,22 @@ def _message(studio: Studio, spends: Sequence[Spend], done: Sequence[Delivered])
     return run.whole([Frame(pictures)])
 
 
-def _table(studio: Studio, done: Sequence[Delivered], seconds: float) -> str:
-    rows = "".join(_row(studio, one, seconds) for one in done)
-    return f"""<section class="cp-card" aria-label="What the budget bought">
-<table class="cp-table"><thead><tr><th></th><th scope="col">pictures</th><th scope="col">NFE</th>
-<th scope="col">seconds</th><th scope="col">of the budget</th><th scope="col">FID (N)</th></tr>
-</thead><tbody>{rows}</tbody></table></section>"""
-
-
-def _row(studio: Studio, one: Delivered, seconds: float) -> str:
-    spent, result = one.spend, one.result
-    data = studio.card(spent.contestant.model).data
-    score = quality.scores(studio, data).get(spent.contestant.spec)
-    fid = f"{number(score.fid)} <small>({score.images:,})</small>" if score else "not measured yet"
-    share = f"{100 * result.seconds / seconds:,.0f} %"
-    if not spent.fits:
-        share += ": one call takes longer"
-    title = escape(spent.contestant.title())
-    return (
-        f'<tr><th scope="row">{title}<br><span class="cp-why">{escape(spent.why)}</span></th>'
-        f"<td>{spent.pictures}</td><td>{result.nfe}</td><td>{number(result.seconds)}</td>"
-        f"<td>{share}</td><td>{fid}</td></tr>"
+def _table(record: Record) -> str:
+    """What was delivered, and why it took longer where it did."""
+    head = ["", "pictures", "NFE", "seconds", "of the budget", "FID (N)"]
+    late = "".join(
+        f"<p>{escape(one['overrun'])}</p>" for one in record["results"] if one["overrun"]
     )
+    return f"""<section class="cp-card" aria-label="What the budget bought">
+<h3>What {budget.told(record["budget"])} bought</h3>
+{table(head, map(_row, record["results"]))}{late}</section>"""
+
+
+def _row(one: Record) -> Row:
+    score = one["quality"]
+    fid = "not measured yet"
+    if score:
+        fid = f"{number(score['fid'])} <small>({score['images']:,})</small>"
+    title = f'{escape(one["title"])}<br><span class="cp-why">{escape(one["why"])}</span>'
+    cells = [str(one["images"]), str(one["nfe"]), number(one["seconds"])]
+    return title, [*cells, f"{100 * one['share']:,.0f} %", fid]

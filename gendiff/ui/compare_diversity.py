@@ -24,7 +24,7 @@ from gendiff.ui.parts import (
     status,
     wire_stop,
 )
-from gendiff.ui.player import Frame, Message, Pane, Player, Run
+from gendiff.ui.player import Frame, Message, Pane, Player, Run, idle
 from gendiff.ui.views import View
 
 NAMES = {"real": "Real", "gan": "GAN", "diffusion": "Diffusion"}
@@ -86,7 +86,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     def follow(chosen: str) -> tuple[Any, Any, Any]:
         made = diversity.stored(chosen)
         choices = gr.update(choices=_classes(studio, chosen), value=_first(chosen))
-        message = message_of(studio, made) if made else gr.skip()
+        message = message_of(studio, made) if made else idle()
         return choices, board_of(studio, made, stored=True), message
 
     event = go.click(

@@ -27,7 +27,7 @@ from gendiff.ui.parts import (
     wire_stop,
 )
 from gendiff.ui.race_runs import about
-from gendiff.ui.standings import number
+from gendiff.ui.tables import number
 
 DEFAULT = ["gan", "dpmpp_2m-20"]
 PACE = 0.4  # seconds between two signs of life

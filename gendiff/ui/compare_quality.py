@@ -14,6 +14,7 @@ from gendiff.studio.race import Lap, Result
 from gendiff.ui import compare_estimate, quality_page
 from gendiff.ui.parts import MODEL_WORK, PRIVATE, QUICK, Page, number_in, on_device, status
 from gendiff.ui.player import Frame, Message, Pane, Player, Run
+from gendiff.ui.tables import many
 from gendiff.ui.views import View
 
 SHOWN = 16
@@ -167,6 +168,7 @@ def _samples(studio: Studio, plan: race.Race, lap: Lap) -> Message:
         label=f"{count} pictures of {one.title()}",
         captions=[f"seed {seed}" for seed in plan.seeds],
         noun="picture",
-        note=f"{one.nfe} calls a picture, {lap.seconds:.2f} s for {count} ({studio.conditions()})",
+        note=f"{many(one.nfe, 'call')} a picture, {lap.seconds:.2f} s for {count} "
+        f"({studio.conditions()})",
     )
     return run.whole([Frame([pictures])])

@@ -30,6 +30,7 @@ from gendiff.ui.parts import (
 from gendiff.ui.player import Player, stopped
 from gendiff.ui.race_keep import pack, unpack, wire_sheet
 from gendiff.ui.race_runs import forecast, replay, snapshots, stream_race
+from gendiff.ui.runs import refused
 from gendiff.ui.standings import standings, style
 from gendiff.ui.views import View
 
@@ -113,7 +114,11 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     def racing(
         data: str, lanes: list[str], seeds: str, batch: float, label: str
     ) -> Iterator[tuple[Any, Any, Any, Any]]:
-        plan = _plan(studio, data, lanes, seeds, batch, label)
+        try:
+            plan = _plan(studio, data, lanes, seeds, batch, label)
+        except GendiffError as error:
+            yield refused(str(error)), "", gr.skip(), gr.skip()
+            raise
         timeline, results = Timeline(plan, snapshots(plan)), []
         yield gr.skip(), "Loading …", "", gr.skip()  # the table is of another race
         try:

@@ -189,9 +189,9 @@ function writeFacts(list, facts) { // the rows stay where the names do, only the
 }
 
 const TAGS = new Set(`B BR CODE DIV EM I P SPAN STRONG SUB SUP VAR TABLE TBODY TR TD TH
-  MATH MROW MI MN MO MS MTEXT MSUB MSUP MSUBSUP MUNDER MOVER MUNDEROVER MFRAC MSQRT MROOT MSTYLE
+  PROGRESS MATH MROW MI MN MO MS MTEXT MSUB MSUP MSUBSUP MUNDER MOVER MUNDEROVER MFRAC MSQRT MROOT MSTYLE
   MSPACE MPADDED`.split(/\s+/));
-const ATTRIBUTES = new Set(["class", "display", "mathvariant", "stretchy", "accent"]);
+const ATTRIBUTES = new Set(["class", "display", "mathvariant", "stretchy", "accent", "value", "max"]);
 
 function clean(html) { // the server made it; still, only plain markup gets into the page
   const { body } = new DOMParser().parseFromString(html, "text/html");

@@ -36,6 +36,7 @@ function receive(message, refilled = false) {
   heardAt = performance.now(); // not later: a slow device must not take one message for a slow run
   for (const op of message.op === "batch" ? message.ops : [message]) {
     if (op.op === "idle") reset(fresh());
+    else if (op.op === "refused") { if (S.start?.waiting) reset({ ...fresh(), message: op.message }); }
     else if (op.op === "start") begin(op, refilled);
     else if (!accepts(op, refilled)) continue;
     else if (op.op === "frames") keep(op);
@@ -189,13 +190,15 @@ const shown = (pane) => (S.solo === null ? [...Array(pane.count).keys()] : [Math
 const named = () => S.start.captions.length > 0 && (S.solo !== null || S.start.caption_mode === "always");
 const captionRoom = () => (named() ? 1.5 * em() : 0);
 const em = () => parseFloat(getComputedStyle(root).fontSize);
-let narrow = null;
+let narrow = null, folded = null;
 const zoom = () => root.currentCSSZoom ?? 1; // a page may enlarge itself on a projector
 
 function layout() {
   const width = stage.clientWidth, count = S.panes.length;
   if (!width || !count) return;
-  if (narrow !== (narrow = root.clientWidth < 35 * em())) more.open = !narrow; // folded on a phone
+  narrow = root.clientWidth < 35 * em();
+  const long = S.start.code.length + S.start.curves.length > 0;
+  if (folded !== (folded = narrow && long)) more.open = !folded; // on a phone
   const full = root.hasAttribute("data-full"), gap = 1.25 * em(), title = 1.9 * em();
   // What is above and below the pictures keeps its room, so that the transport and the numbers stay
   // in view; a low window gets no less than a third of it.

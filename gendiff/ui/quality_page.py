@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 
+from gendiff.results import Score
 from gendiff.studio import quality
 from gendiff.studio.quality import CITATION, PUBLISHED, Measured, Point, pareto
 from gendiff.ui.charts import Axis, Dot, Series, chart
-from gendiff.ui.standings import number
+from gendiff.ui.tables import many, number, share, table
 
 _COLOURS = ("cp-c0", "cp-c2", "cp-c3", "cp-c4", "cp-c5")
 
@@ -162,49 +163,28 @@ def _said(one: Point) -> str:
     score = one.score
     return (
         f"{one.title}: FID {number(score.fid)} ({score.images:,} pictures), precision "
-        f"{score.precision:.2f}, recall {score.recall:.2f}, {score.nfe} calls"
+        f"{score.precision:.2f}, recall {score.recall:.2f}, {many(score.nfe, 'call')}"
     )
 
 
 def _table(points: list[Point]) -> str:
     cats = any(point.score.valid is not None for point in points)
-    names = [
-        "",
-        "NFE",
-        "pictures/s",
-        "N",
-        "FID",
-        "floor",
-        "KID × 1000",
-        "precision",
-        "recall",
-        "obeys class",
-    ]
-    names += ["valid", "modes", "novel"] if cats else []
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    rows = []
-    for point in points:
-        score = point.score
-        kid = f"{number(1000 * score.kid)} ± {number(1000 * score.kid_std)}"
-        cells = [score.nfe, number(score.images_per_second), f"{score.images:,}"]
-        cells += [number(score.fid), number(score.floor_fid), kid]
-        cells += [f"{score.precision:.3f}", f"{score.recall:.3f}"]
-        cells += [_share(score.obedience)]
-        if cats:
-            modes = "–" if score.modes is None else f"{score.modes:,}"
-            if score.modes is not None and score.modes_uniform:
-                modes += f" of {score.modes_uniform:,.0f}"
-            cells += [_share(score.valid), modes, _share(score.novelty)]
-        body = "".join(f"<td>{cell}</td>" for cell in cells)
-        rows.append(f'<tr><th scope="row">{escape(point.title)}</th>{body}</tr>')
-    return (
-        f'<table class="cp-table"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
-        "</table>"
-    )
+    head = ["", "NFE", "pictures/s", "N", "FID", "floor", "KID × 1000", "precision", "recall"]
+    head += ["obeys class", *(["valid", "modes", "novel"] if cats else [])]
+    return table(head, [(escape(point.title), _cells(point.score, cats)) for point in points])
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+def _cells(score: Score, cats: bool) -> list[str]:
+    kid = f"{number(1000 * score.kid)} ± {number(1000 * score.kid_std)}".replace("-", "−")
+    cells = [str(score.nfe), number(score.images_per_second), f"{score.images:,}"]
+    cells += [number(score.fid), number(score.floor_fid), kid]
+    cells += [f"{score.precision:.3f}", f"{score.recall:.3f}", share(score.obedience)]
+    if not cats:
+        return cells
+    modes = "–" if score.modes is None else f"{score.modes:,}"
+    if score.modes is not None and score.modes_uniform:
+        modes += f" of {score.modes_uniform:,.0f}"
+    return [*cells, share(score.valid), modes, share(score.novelty)]
 
 
 def _note(one: Measured) -> str:
@@ -215,8 +195,8 @@ def _note(one: Measured) -> str:
     said = (
         f"measured {m.measured} on {m.machine}, {m.device}, {m.dtype}; features of "
         f"{m.features.network}{accuracy}; against {m.reference.images:,} pictures of the "
-        f"{m.reference.split} split; real {m.floor.against} pictures reach FID "
-        f"{number(m.floor.fid)}; averaged weights: {'yes' if m.headline.ema else 'no'}"
+        f"{m.reference.split} split; the floor is of as many real {m.floor.against} pictures; "
+        f"averaged weights: {'yes' if m.headline.ema else 'no'}"
     )
     return (
         f'<p class="cp-small"><b>{escape(one.title)}</b>: {escape(said)}. '

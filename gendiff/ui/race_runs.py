@@ -12,7 +12,8 @@ import numpy as np
 from gendiff.studio import Studio, race
 from gendiff.studio.race import Lap, Race, Ready, Result
 from gendiff.studio.timeline import Timeline, blank
-from gendiff.ui.runs import Curve, Frame, Message, Pane, Run, batch
+from gendiff.ui.runs import Frame, Message, Pane, Run, batch
+from gendiff.ui.tables import many, number
 
 BYTES = 8_000_000  # of pictures in one race: ten seconds of a 10 Mbit/s line
 FRAMES = 120  # of the replay
@@ -37,6 +38,7 @@ def stream_race(
     yield live.start(), ""
     for event in race.run(studio, plan):
         if isinstance(event, Ready):
+            live.longest = max(live.longest, event.seconds)
             yield None, _starting(plan, event)
         elif isinstance(event, Lap):
             timeline.add(event)
@@ -59,10 +61,8 @@ def replay(
     run = Run(
         n=count,
         panes=_panes(plan),
-        label=f"Race over {len(plan.seeds)} pictures",
-        curves=_progress(plan, timeline),
+        label=f"Race over {many(len(plan.seeds), 'picture')}",
         axis=axis,
-        axis_label="seconds of work",
         captions=[f"seed {seed}" for seed in plan.seeds],
         pick="zoom",
         fps=(count - 1) / max(seconds, 1e-3),
@@ -84,15 +84,18 @@ def finish(results: Sequence[Result]) -> str:
 
 
 class _Live:
-    """What the player shows during the race: the lane at work; the others stay as they are."""
+    """What the player shows during the race: the lane at work; the others stay as they are.
+
+    longest: seconds that the slowest lane so far took or will take, the end of the time axis.
+    """
 
     def __init__(self, plan: Race, conditions: str) -> None:
-        self.plan, self.sent, self.last = plan, 0, -math.inf
+        self.plan, self.sent, self.last, self.longest = plan, 0, -math.inf, 0.0
         batches = -(-len(plan.seeds) // plan.batch)
         self.run = Run(
             n=1 + sum(one.nfe * batches for one in plan.contestants),
             panes=_panes(plan),
-            label=f"Race over {len(plan.seeds)} pictures",
+            label=f"Race over {many(len(plan.seeds), 'picture')}",
             captions=[f"seed {seed}" for seed in plan.seeds],
             strip=None,
             noun="call",
@@ -102,7 +105,7 @@ class _Live:
     def start(self) -> Message:
         empty = blank(self.plan.shape, len(self.plan.seeds))
         states = [(0.0, 0, 0)] * len(self.plan)
-        frame = Frame([empty] * len(self.plan), html=_table(self.plan, states))
+        frame = Frame([empty] * len(self.plan), html=_lanes(self.plan, states, self.longest))
         return batch(self.run.start(), self._send(frame))
 
     def lap(self, lap: Lap, timeline: Timeline) -> Message | None:
@@ -116,7 +119,8 @@ class _Live:
         panes[lap.lane] = pictures
         states = [own[-1][:3] for own in timeline.snapshots]
         states[lap.lane] = (lap.seconds, lap.done, lap.nfe)
-        return self._send(Frame(panes, html=_table(self.plan, states)))
+        self.longest = max(self.longest, lap.seconds)
+        return self._send(Frame(panes, html=_lanes(self.plan, states, self.longest)))
 
     def _send(self, frame: Frame) -> Message:
         self.sent += 1
@@ -129,23 +133,6 @@ def _panes(plan: Race) -> list[Pane]:
         Pane(f"lane{lane}", one.title(), height, width, channels, len(plan.seeds))
         for lane, one in enumerate(plan.contestants)
     ]
-
-
-def _progress(plan: Race, timeline: Timeline) -> list[Curve]:
-    """Each lane's way: percent of its network calls over its seconds; then it stays at 100."""
-    batches = -(-len(plan.seeds) // plan.batch)
-    curves = []
-    for lane, one in enumerate(plan.contestants):
-        x, y, before, last = [], [], 0, 0
-        for seconds, _, nfe, _ in timeline.snapshots[lane]:
-            before += last if nfe < last else 0  # a new batch counts its calls from 1 again
-            last = nfe
-            x.append(seconds)
-            y.append(100 * (before + nfe) / (one.nfe * batches))
-        curves.append(
-            Curve(one.title(), [*y, y[-1]], [*x, max(timeline.seconds, x[-1])], "% of calls")
-        )
-    return curves
 
 
 def _moment(
@@ -162,24 +149,35 @@ def _moment(
         states.append((since if over else axis[k], done, nfe))
         if results[lane].failed:
             states[lane] = (0.0, 0, 0)
-    return Frame(panes, {"time": f"{axis[k]:.2f} s"}, html=_table(plan, states, results))
+    return Frame(panes, html=_lanes(plan, states, timeline.seconds, results))
 
 
-def _table(
-    plan: Race, states: Sequence[tuple[float, int, int]], results: Sequence[Result] = ()
+def _lanes(
+    plan: Race,
+    states: Sequence[tuple[float, int, int]],
+    longest: float,
+    results: Sequence[Result] = (),
 ) -> str:
-    """A row a lane: pictures done, NFE so far, seconds of its own work, pictures a second."""
-    rows = ["<tr><th></th><th>pictures</th><th>NFE</th><th>seconds</th><th>pictures/s</th></tr>"]
+    """A row a lane: its seconds of work as a bar on the one time axis that all lanes share, 0 to
+    `longest`; pictures done, calls so far, pictures a second."""
+    rows = []
     for lane, (seconds, done, nfe) in enumerate(states):
         one = plan.contestants[lane]
+        family = "gd-diffusion" if one.sampler else "gd-gan"
+        head = f'<tr class="{family}"><th>{escape(one.title())}</th>'
         if lane < len(results) and results[lane].failed:
-            rows.append(f"<tr><th>{escape(one.title())}</th><td>could not race</td></tr>")
+            rows.append(f"{head}<td>could not race</td></tr>")
             continue
-        pace = f"{done / seconds:.1f}" if done and seconds else "–"
-        cells = (f"{done} of {len(plan.seeds)}", f"{nfe} of {one.nfe}", f"{seconds:.2f}", pace)
-        body = "".join(f"<td>{cell}</td>" for cell in cells)
-        rows.append(f"<tr><th>{escape(one.title())}</th>{body}</tr>")
-    return f'<table class="gd-lanes"><tbody>{"".join(rows)}</tbody></table>'
+        part = min(seconds / longest, 1) if longest else 0
+        cells = [f"{done} of {many(len(plan.seeds), 'picture')}", f"call {nfe} of {one.nfe}"]
+        cells += [f"{number(done / seconds)} pictures/s"] if done and seconds else []
+        rows.append(
+            f'{head}<td class="gd-way"><progress max="1" value="{part:.4f}"></progress></td>'
+            f"<td><b>{seconds:.2f} s</b></td><td>{', '.join(cells)}</td></tr>"
+        )
+    axis = f"<span>0</span><span>seconds of work</span><span>{longest:.3g} s</span>"
+    foot = f'<tr class="gd-axis"><th></th><td>{axis}</td><td></td><td></td></tr>'
+    return f'<table class="gd-lanes"><tbody>{"".join(rows)}{foot}</tbody></table>'
 
 
 def _starting(plan: Race, event: Ready) -> str:

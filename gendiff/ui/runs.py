@@ -10,6 +10,7 @@ A message is JSON, told apart by its "op":
     end      {"run" (None: whatever runs), "state": "done" | "stopped", "message",
              "n": frames sent}
     idle     an empty player
+    refused  {"message"}: a link's run will not come; its stand-in makes room for the reason
     batch    {"ops": [...]}: several of these at once
 """
 
@@ -216,6 +217,12 @@ def batch(*ops: Message) -> Message:
 def stopped(message: str = "") -> Message:
     """What a Stop button answers: the player keeps what it has and drops what still comes."""
     return {"op": "end", "run": None, "state": "stopped", "message": message, "n": None}
+
+
+def refused(message: str) -> Message:
+    """What a link's run answers that cannot be: an example that waits for it (`Run` is told so by
+    the page) goes, and the reason stands there. What a person has made stays."""
+    return {"op": "refused", "message": message}
 
 
 def idle() -> Message:

@@ -3,11 +3,11 @@ the quality of the same contestants."""
 
 from __future__ import annotations
 
-import math
 from html import escape
 from pathlib import Path
 
 from gendiff.studio.records import Record
+from gendiff.ui.tables import NONE, Row, many, number, table
 
 
 def style() -> str:
@@ -17,51 +17,63 @@ def style() -> str:
 
 def standings(record: Record, note: str = "") -> str:
     """The record as markup; every word that is not ours is escaped."""
+    results = record["results"]
     where = (
-        f"{record['machine']}, {record['device']}, {record['dtype']}, {record['threads']} "
-        f"thread{'s' * (record['threads'] != 1)}, batch {record['results'][0]['batch']}, seeds "
+        f"{record['machine']}, {record['device']}, {record['dtype']}, "
+        f"{many(record['threads'], 'thread')}, batch {results[0]['batch']}, seeds "
         f"{_seeds(record['seeds'])}"
     )
-    cats = any((one["quality"] or {}).get("valid") is not None for one in record["results"])
-    names = ("NFE", "seconds", "pictures/s", "times the fastest", "FID (N)", "obeys class")
-    names += ("valid",) if cats else ()
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    rows = "".join(_row(one, cats) for one in record["results"])
+    cats = any((one["quality"] or {}).get("valid") is not None for one in results)
+    head = ["Contestant", "NFE", "seconds", "times the fastest", "pictures/s"]
+    head += ["FID (N)", "obeys class", *(["valid"] if cats else [])]
+    longest = max((one["seconds"] or 0 for one in results), default=0)
+    rows = [_row(one, cats, longest) for one in results]
+    pictures = many(results[0]["images"], "picture")
     return f"""<section class="cp-card" aria-label="Result of the race">
-<table class="cp-table"><thead><tr><th scope="col">Contestant</th>{head}</tr></thead>
-<tbody>{rows}</tbody></table>
-<p class="cp-small">{escape(note)} {escape(where)}. Seconds of work alone, for all
-{record["results"][0]["images"]} pictures; {escape(record["same_noise"])}.</p>
+{table(head, [*rows, *_floors(results, cats)])}
+<p class="cp-small">{escape(note)} {escape(where)}. Seconds of work alone, for {pictures}; the bars
+are to scale. {escape(_sentence(record["same_noise"]))}</p>
 <p class="cp-small">{_measured(record)}</p>
 <p class="cp-small"><code>{escape(record["command"])}</code></p></section>"""
 
 
-def _row(one: Record, cats: bool) -> str:
+def _row(one: Record, cats: bool, longest: float) -> Row:
     title = escape(one["title"])
     if one["failed"]:
-        return (
-            f'<tr><th scope="row">{title}</th><td>{one["nfe"]}</td>'
-            f'<td colspan="{5 + cats}">could not race: {escape(one["failed"])}</td></tr>'
-        )
-    ratio = one["times_the_fastest"]
-    # On a logarithm, or the fastest lane's bar could not be seen.
-    width = 100 * min(1.0, (1 + math.log10(max(ratio, 1))) / 5)
-    return (
-        f'<tr><th scope="row">{title}</th><td>{one["nfe"]}</td>'
-        f"<td>{number(one['seconds'])}</td><td>{number(one['images_per_second'])}</td>"
-        f'<td><span class="cp-ratio"><b style="width:{width:.1f}%"></b></span>'
-        f"{number(ratio)}×</td>{_quality(one['quality'], cats)}</tr>"
-    )
+        return title, [f"could not race: {escape(one['failed'])}"]
+    colour = "cp-c0" if ":" in one["contestant"] else "cp-c1"
+    width = 100 * one["seconds"] / longest
+    bar = f'<span class="cp-ratio {colour}"><b style="width:{width:.2f}%"></b></span>'
+    cells = [str(one["nfe"]), f'{bar}<span class="cp-number">{number(one["seconds"])}</span>']
+    cells += [f"{number(one['times_the_fastest'])}×", number(one["images_per_second"])]
+    return title, [*cells, *_quality(one["quality"], cats)]
 
 
-def _quality(score: Record | None, cats: bool) -> str:
+def _quality(score: Record | None, cats: bool) -> list[str]:
     """The cells of what was measured beforehand."""
     if score is None:
-        return "<td>–</td>" * (2 + cats)
+        return [NONE] * (2 + cats)
     fid = f"{number(score['fid'])} <small>({score['images']:,})</small>"
     shares = [score["obedience"], *([score["valid"]] if cats else [])]
-    cells = [fid, *("–" if share is None else f"{100 * share:.0f} %" for share in shares)]
-    return "".join(f"<td>{cell}</td>" for cell in cells)
+    return [fid, *(NONE if value is None else f"{100 * value:.0f} %" for value in shares)]
+
+
+def _floors(results: list[Record], cats: bool) -> list[Row]:
+    """What real pictures reach, for each N that stands above."""
+    scores = [one["quality"] for one in results if one["quality"]]
+    floors = {one["images"]: one.get("floor_fid") for one in scores}
+    return [
+        (
+            "Real pictures",
+            [*[NONE] * 4, f"{number(floor)} <small>({images:,})</small>", *[NONE] * (1 + cats)],
+        )
+        for images, floor in floors.items()
+        if floor
+    ]
+
+
+def _sentence(said: str) -> str:
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def _measured(record: Record) -> str:
@@ -78,15 +90,6 @@ def _command(spec: str) -> str:
     sampler, _, steps = way.rpartition("-")
     more = f" --sampler {sampler} --steps {steps}" if way else ""
     return f"python -m gendiff evaluate {name}{more}"
-
-
-def number(value: float | None) -> str:
-    """Three digits that count; a dash for what is not known."""
-    if value is None:
-        return "–"
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3g}"
 
 
 def _seeds(seeds: list[int]) -> str:

@@ -17,9 +17,11 @@ class View:
         settings: what of it belongs in the address.
         outputs: components that depend on the data set; inputs: those that `follow` must know.
         follow: (data set, *values of inputs) -> one update an output; no model work.
+        kept: name -> a gr.State of what the view made last, {"record", ...}: a part of the sheet.
     """
 
     settings: dict[str, Setting]
     outputs: Sequence[Any] = ()
     inputs: Sequence[Any] = ()
     follow: Callable[..., Sequence[Any]] = field(default=lambda *_: ())
+    kept: dict[str, Any] = field(default_factory=dict)

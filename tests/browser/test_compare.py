@@ -70,7 +70,7 @@ def test_a_point_of_the_quality_charts_shows_its_samples(tab):
     points.first.press("Enter")
     player = tab.locator("#compare-quality-player .gd")
     expect(player).to_have_attribute("data-got", "1", timeout=SLOW)
-    expect(player).to_contain_text("1 calls a picture", timeout=SLOW)
+    expect(player).to_contain_text("1 call a picture", timeout=SLOW)
 
 
 def test_the_quality_is_estimated_here_with_intervals(tab):
