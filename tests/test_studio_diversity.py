@@ -137,8 +137,8 @@ def test_the_view_makes_a_class(studio, monkeypatch):
     with gr.Blocks() as demo, gr.Tabs(), page.tab("compare", "Compare"):
         compare.build(studio, page)
     run = {fn.fn.__name__: fn.fn for fn in demo.fns.values() if fn.fn}["sample_class"]
-    board, message, said = list(run("shapes", "1"))[-1]
-    assert "square" in board and said == "Done."
+    board, message, said, part = list(run("shapes", "1"))[-1]
+    assert "square" in board and said == "Done." and part.title == "Diversity: shapes, square"
     assert [pane["count"] for pane in message["ops"][0]["panes"]] == [64, 64]
     for wrong in ("9", "dragon"):
         with pytest.raises(gr.Error):

@@ -155,10 +155,12 @@ def test_the_view_shows_each_interval_beside_what_was_measured(studio):
         compare.build(studio, page)
     handler = {fn.fn.__name__: fn.fn for fn in demo.fns.values() if fn.fn}["estimate_here"]
     updates = list(handler("fashion", ["gan", "ddim-1"], "64", 7))
-    said = [line for _, line in updates if isinstance(line, str)]
+    said = [line for _, line, _ in updates if isinstance(line, str)]
+    part = updates[-1][2]  # of the sheet
+    assert part.name == "estimate" and [row[0] for row in part.rows] == ["GAN", "DDIM, 1 step"]
     assert said[1].startswith("This takes about ") and said[-1] == "Done."
     assert "GAN: 16 of 64." in said and "DDIM, 1 step: 64 of 64." in said
-    html = [board for board, _ in updates if isinstance(board, str)][-1]
+    html = [board for board, *_ in updates if isinstance(board, str)][-1]
     measured = Metrics.read(studio.folder / "fashion-gan").headline
     assert "GAN, N = 64" in html and f"beforehand {100 * measured.obedience:.0f} %" in html
     assert html.count("<s style") == 2 and html.count("cp-interval") == 4

@@ -17,7 +17,8 @@ from test_studio_quality import metrics, scored
 from gendiff.__main__ import main
 from gendiff.errors import GendiffError
 from gendiff.images import enlarge, tile
-from gendiff.studio import Studio, race, records, sheet
+from gendiff.studio import Studio, budget, race, records, sections, sheet
+from gendiff.studio.diversity import Diversity, Group
 from gendiff.studio.race import prepare
 from gendiff.studio.timeline import Timeline
 from gendiff.ui import compare
@@ -85,6 +86,49 @@ def test_words_of_others_are_escaped_and_a_lame_lane_is_said(studio, raced, form
     assert len(pictures_in(text)) == 1
 
 
+def test_the_sheet_holds_the_whole_comparison(studio, raced):
+    record, final = raced
+    spent = list(budget.spend(studio, budget.plans(studio, "shapes", 0.3)[0]))[-1]
+    bought = records.budget(studio, "shapes", 0.3, [spent])
+    own = np.concatenate([lap.pictures() for lap in spent.laps])
+    few = {**records.conditions(studio), "data": "shapes", "first_seed": 0, "real": 9}
+    few |= {"confidence": 0.95, "command": "python -m gendiff compare gan --estimate 64"}
+    few["estimates"] = [
+        {
+            **{"title": "GAN", "nfe": 1, "images": 64, "valid": None},
+            "kid": {"value": 0.01, "low": 0.0, "high": 0.02},
+            "obedience": {"value": 0.5, "low": 0.25, "high": 0.75},
+        }
+    ]
+    rng = np.random.default_rng(0)
+    groups = tuple(
+        Group(
+            kind, rng.integers(0, 256, (6, 8, 8, 1), np.uint8), None, np.arange(0), own[:0], kind
+        )
+        for kind in ("real", "gan")
+    )
+    more = [
+        sections.measured(studio, "shapes"),
+        sections.estimated(few),
+        sections.budget(bought, [own]),
+        sections.diverse(studio, Diversity("shapes", 1, groups)),
+    ]
+    for form in ("html", "md"):
+        text = sheet.write(form, record, final, more)
+        for said in ("A comparison: shapes", "Race: shapes", "Measured quality: shapes"):
+            assert said in text
+        for said in ("What 300 ms bought", "Diversity: shapes, square", "10.0 (0.0 to 20.0)"):
+            assert said in text
+        assert "50.0 % (25.0 to 75.0)" in text
+        assert len(pictures_in(text)) == 2 + 1 + 2  # the lanes, the budget, the two kinds
+        (svg,) = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", text)
+        assert base64.b64decode(svg).count(b"<circle") == 12
+        assert not re.findall(r"(?:src|href)=\"https?:", text) and "thread, torch" in text
+    whole = json.loads(sheet.write("json", record, final, more))
+    assert {"measured", "estimate", "budget", "diversity"} < set(whole)
+    assert whole["budget"]["budget"] == 0.3 and len(whole["diversity"]["map"][0]) == 6
+
+
 def test_the_command_writes_a_sheet(saved, tmp_path, capsys):
     words = ["compare", "gan", "ddim-2", "--seeds", "0-1", "--checkpoints", str(saved)]
     out = tmp_path / "deep" / "race.html"
@@ -101,10 +145,12 @@ def test_the_app_gives_the_sheet_as_a_download(studio, raced):
         compare.build(studio, page)
     keeps = [fn.fn for fn in demo.fns.values() if fn.fn and fn.fn.__name__ == "keep"]
     record, final = raced
-    made = [keep({"record": record, "pictures": final}) for keep in keeps]
-    assert [one["name"] for one in made] == [f"gendiff-race.{form}" for form in sheet.FORMS]
+    made = [keep({"record": record, "pictures": final}, None) for keep in keeps]
+    assert [one["name"] for one in made] == [f"gendiff-comparison.{form}" for form in sheet.FORMS]
     text = base64.b64decode(made[3]["url"].partition(",")[2])
-    assert json.loads(text) == record
+    whole = json.loads(text)
+    (measured,) = whole.pop("measured")  # the GAN was not measured
+    assert whole == record and measured["model"] == "tiny-diffusion"
     with pytest.raises(gr.Error, match="run one first"):
         keeps[0](None)
 

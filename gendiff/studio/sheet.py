@@ -1,4 +1,4 @@
-"""A race as a sheet to keep: one HTML or Markdown file with its pictures, settings and commands.
+"""A comparison as a sheet to keep: one HTML or Markdown file with pictures, settings and commands.
 
 Nothing is loaded from elsewhere: pictures stand in the file as lossless PNGs. Words that are not
 ours are escaped.
@@ -6,8 +6,6 @@ ours are escaped.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Sequence
 from html import escape
@@ -15,17 +13,19 @@ from html import escape
 import numpy as np
 
 from gendiff.errors import GendiffError
-from gendiff.images import enlarge, tile, to_pil
 from gendiff.studio import records
 from gendiff.studio.records import Record
+from gendiff.studio.sections import Section, picture_url, share, where
 
 FORMS = {"html": "text/html", "md": "text/markdown", "csv": "text/csv", "json": "application/json"}
-SIDE = 512  # pixels that a grid of pictures is enlarged to, about
 _HEAD = ("Contestant", "NFE", "seconds", "pictures/s", "times the fastest")
-_QUALITY = ("FID", "KID × 1000", "N", "precision", "recall", "class obeyed", "valid cats")
+_QUALITY = ("Contestant", "FID", "KID × 1000", "N", "precision", "recall", "obeys class")
+_QUALITY += ("valid cats",)
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
   color: #1c1917; background: #fff }
+h2 { margin-top: 2.5rem }
+div { overflow-x: auto }
 table { border-collapse: collapse; width: 100% }
 th, td { padding: .3rem .8rem .3rem 0; text-align: right; border-bottom: 1px solid #d6d3d1;
   font-variant-numeric: tabular-nums }
@@ -36,42 +36,66 @@ code { background: #f5f5f4; padding: .1rem .3rem; overflow-wrap: anywhere }
 """
 
 
-def write(form: str, record: Record, pictures: Sequence[np.ndarray | None]) -> str:
-    """The race in one of FORMS.
+def write(
+    form: str,
+    record: Record,
+    pictures: Sequence[np.ndarray | None],
+    more: Sequence[Section] = (),
+) -> str:
+    """The race, and what else the comparison holds, in one of FORMS.
 
     Args:
         record: of `records.record`. pictures: of each lane (N, H, W, C) uint8, None if it failed.
+        more: the other sections, see `gendiff.studio.sections`; a CSV holds the race alone.
 
     Raises:
         GendiffError: there is no such form.
     """
     if form == "json":
-        return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        whole = {**record, **{one.name: one.record for one in more}}
+        return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
     if form == "csv":
         return records.to_csv(record)
     if form not in FORMS:
         raise GendiffError(f"A sheet is {', '.join(FORMS)}; choose one of these.")
-    urls = [None if one is None else _url(one) for one in pictures]
-    measures = [_measures(one) for one in record["results"]]
-    return (_html if form == "html" else _markdown)(record, urls, measures)
+    parts = [*_race(record, pictures), *more]
+    count = record["results"][0]["images"]
+    race = f"A race over {count} picture{'s' * (count != 1)}"
+    title = f"A comparison: {record['data']}" if more else race
+    return (_html if form == "html" else _markdown)(title, parts)
 
 
-def _url(pictures: np.ndarray) -> str:
-    """A lane's pictures as one PNG, as a data URL."""
-    grid = tile(pictures, gap=max(1, pictures.shape[1] // 16))
-    buffer = io.BytesIO()
-    to_pil(enlarge(grid, max(1, SIDE // max(grid.shape[:2])))).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _race(record: Record, pictures: Sequence[np.ndarray | None]) -> list[Section]:
+    """The race, and the quality of its contestants."""
+    results = record["results"]
+    figures = [
+        (one["title"], picture_url(own))
+        for one, own in zip(results, pictures, strict=True)
+        if own is not None
+    ]
+    rows = [[one["title"], *_measures(one)] for one in results]
+    return [
+        Section(
+            "race",
+            f"Race: {record['data']}",
+            record,
+            _HEAD,
+            [_speeds(one) for one in results],
+            figures,
+            _facts(record),
+            record["command"],
+        ),
+        Section("quality", "Measured quality of the contestants", None, _QUALITY, rows),
+    ]
 
 
 def _measures(row: Record) -> list[str]:
     """FID and its company of a contestant, from metrics.json; dashes where it was not measured."""
     score = row["quality"]
     if score is None:
-        return ["not measured yet", *["–"] * (len(_QUALITY) - 1)]
+        return ["not measured yet", *["–"] * (len(_QUALITY) - 2)]
     kid = f"{1000 * score['kid']:.2f} ± {1000 * score['kid_std']:.2f}"
-    shares = [score["obedience"], score["valid"]]
-    said = ["–" if share is None else f"{100 * share:.1f} %" for share in shares]
+    said = [share(score["obedience"]), share(score["valid"])]
     numbers = [f"{score['fid']:.3g}", kid, f"{score['images']:,}"]
     return [*numbers, f"{score['precision']:.3f}", f"{score['recall']:.3f}", *said]
 
@@ -86,76 +110,59 @@ def _speeds(one: Record) -> list[str]:
 def _facts(record: Record) -> list[tuple[str, str]]:
     seeds = ", ".join(map(str, record["seeds"]))
     label = "each seed draws its own" if record["class"] is None else str(record["class"])
-    where = (
-        f"{record['machine']}; {record['device']}, {record['dtype']}, {record['threads']} "
-        f"threads, torch {record['torch']}"
-    )
     return [
         ("Data", record["data"]),
         ("Seeds", seeds),
         ("Class", label),
         ("Batch", str(record["results"][0]["batch"])),
-        ("Machine", where),
+        ("Machine", where(record)),
+        *([("Run", "beforehand, on that machine")] if record.get("beforehand") else []),
         ("Clock", "seconds of work alone; loading and warm-up are left out"),
         ("Noise", record["same_noise"]),
     ]
 
 
-def _html(record: Record, urls: Sequence[str | None], measures: Sequence[list[str]]) -> str:
-    def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        top = "".join(f"<th>{escape(word)}</th>" for word in head)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{escape(word)}</td>' for word in row)}</tr>" for row in rows
-        )
-        return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-    results = record["results"]
-    figures = "".join(
-        f'<figure><img src="{url}" alt="{escape(one["title"], quote=True)}">'
-        f"<figcaption>{escape(one['title'])}</figcaption></figure>"
-        for one, url in zip(results, urls, strict=True)
-        if url
-    )
-    facts = "".join(f"<li>{name}: {escape(text)}</li>" for name, text in _facts(record))
-    rows = [[one["title"], *row] for one, row in zip(results, measures, strict=True)]
+def _html(title: str, sections: Sequence[Section]) -> str:
+    body = "".join(map(_html_section, sections))
     return f"""<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>gendiff: a race</title>
-<style>{_STYLE}</style><h1>A race over {results[0]["images"]} pictures</h1>
-{table(_HEAD, [_speeds(one) for one in results])}
-{figures}
-<h2>Measured quality</h2>{table(["Contestant", *_QUALITY], rows)}
-<h2>Settings</h2><ul>{facts}</ul>
-<p>The same again: <code>{escape(record["command"])}</code></p></html>
+<meta name="viewport" content="width=device-width"><title>gendiff: {escape(title)}</title>
+<style>{_STYLE}</style><h1>{escape(title)}</h1>{body}</html>
 """
 
 
-def _markdown(record: Record, urls: Sequence[str | None], measures: Sequence[list[str]]) -> str:
-    def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-        lines = [head, ["---"] * len(head), *rows]
-        cells = [[escape(word).replace("|", "\\|") for word in row] for row in lines]
-        return ["| " + " | ".join(row) + " |" for row in cells]
+def _html_section(one: Section) -> str:
+    top = "".join(f"<th>{escape(word)}</th>" for word in one.head)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(word)}</td>' for word in row)}</tr>" for row in one.rows
+    )
+    figures = "".join(
+        f'<figure><img src="{url}" alt="{escape(said, quote=True)}">'
+        f"<figcaption>{escape(said)}</figcaption></figure>"
+        for said, url in one.figures
+    )
+    facts = "".join(f"<li>{escape(name)}: {escape(text)}</li>" for name, text in one.facts)
+    again = f"<p>The same again: <code>{escape(one.command)}</code></p>" if one.command else ""
+    return f"""
+<h2>{escape(one.title)}</h2><div><table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table>
+</div>{figures}<ul>{facts}</ul>{again}"""
 
-    results = record["results"]
-    rows = [[one["title"], *row] for one, row in zip(results, measures, strict=True)]
+
+def _markdown(title: str, sections: Sequence[Section]) -> str:
+    return "\n".join([f"# {escape(title)}", "", *map(_markdown_section, sections)])
+
+
+def _markdown_section(one: Section) -> str:
+    table = [one.head, ["---"] * len(one.head), *one.rows]
+    cells = [[escape(word).replace("|", "\\|") for word in row] for row in table]
+    again = one.command.replace("`", "")
     lines = [
-        f"# A race over {results[0]['images']} pictures",
+        f"## {escape(one.title)}",
         "",
-        *table(_HEAD, [_speeds(one) for one in results]),
+        *("| " + " | ".join(row) + " |" for row in cells),
         "",
-        *(
-            f"![{escape(one['title'])}]({url})\n"
-            for one, url in zip(results, urls, strict=True)
-            if url
-        ),
-        "## Measured quality",
+        *(f"![{escape(said)}]({url})\n" for said, url in one.figures),
+        *(f"- {escape(name)}: {escape(text)}" for name, text in one.facts),
         "",
-        *table(["Contestant", *_QUALITY], rows),
-        "",
-        "## Settings",
-        "",
-        *(f"- {name}: {escape(text)}" for name, text in _facts(record)),
-        "",
-        f"The same again: `{record['command'].replace('`', '')}`",
-        "",
+        *([f"The same again: `{again}`", ""] if again else []),
     ]
     return "\n".join(lines)

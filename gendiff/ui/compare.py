@@ -15,6 +15,7 @@ from gendiff.ui import (
     compare_quality,
     compare_quiz,
     compare_race,
+    race_keep,
 )
 from gendiff.ui.parts import PRIVATE, Page, choice_of, follows_models, heading, offered
 
@@ -58,6 +59,8 @@ def build(studio: Studio, page: Page) -> None:
     for name, (_, module) in VIEWS.items():
         with gr.Column(visible=name == "race") as groups[name]:
             views[name] = module.build(studio, page, view, data)
+    states = {name: state for one in views.values() for name, state in one.kept.items()}
+    keep = race_keep.build(studio, states.pop("race"), list(states.values()))
     shown = gr.State(dict.fromkeys(VIEWS, data.value))  # the data set that each view shows
 
     def show(chosen: str, of: str, shown: dict[str, str], *values: Any) -> list[Any]:
@@ -68,7 +71,7 @@ def build(studio: Studio, page: Page) -> None:
             stands = name != chosen or shown.get(name) == of
             updates += [gr.skip()] * len(one.outputs) if stands else one.follow(of, *own)
         visible = [gr.update(visible=name == chosen) for name in groups]
-        return [{**shown, chosen: of}, *visible, *updates]
+        return [{**shown, chosen: of}, *visible, *updates, gr.update(visible=chosen != "quiz")]
 
     gr.on(
         [view.change, data.change],
@@ -78,6 +81,7 @@ def build(studio: Studio, page: Page) -> None:
             shown,
             *groups.values(),
             *(part for one in views.values() for part in one.outputs),
+            keep,
         ],
         queue=False,
         show_progress="hidden",

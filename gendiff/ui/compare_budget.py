@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from gendiff.studio import Studio, budget, quality, records
+from gendiff.studio import Studio, budget, quality, records, sections
 from gendiff.studio.budget import Delivered, Spend
 from gendiff.studio.records import Record
 from gendiff.studio.timeline import blank
@@ -82,7 +82,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
             raise
         record = records.budget(studio, chosen, float(seconds), done)
         pictures = [np.concatenate([lap.pictures() for lap in one.laps]) for one in done]
-        kept = {"record": record, "pictures": pictures}
+        kept = sections.budget(record, pictures)
         yield _message(studio, spends, done), "Done.", _table(record), kept
 
     event = go.click(

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 
 from gendiff.images import enlarge
-from gendiff.studio import Studio, diversity, quality, zero
+from gendiff.studio import Studio, diversity, quality, sections, zero
 from gendiff.studio.diversity import Diversity, Group
 from gendiff.ui.api import data_url
 from gendiff.ui.charts import Axis, Dot, Series, chart
@@ -74,14 +74,16 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
             with gr.Accordion("What this shows", open=False):
                 gr.Markdown(WHY)
 
+    last = gr.State(None)
+
     @on_device(lambda chosen, _: _cost(studio, chosen))
-    def sample_class(chosen: str, label: str) -> Iterator[tuple[Any, Any, Any]]:
+    def sample_class(chosen: str, label: str) -> Iterator[tuple[Any, Any, Any, Any]]:
         for news in diversity.make(studio, chosen, class_index(label) or 0):
             if isinstance(news, Diversity):
                 shown = board_of(studio, news, stored=False)
-                yield shown, message_of(studio, news), "Done."
+                yield shown, message_of(studio, news), "Done.", sections.diverse(studio, news)
             else:
-                yield gr.skip(), gr.skip(), news
+                yield gr.skip(), gr.skip(), news, gr.skip()
 
     def follow(chosen: str) -> tuple[Any, Any, Any]:
         made = diversity.stored(chosen)
@@ -92,7 +94,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     event = go.click(
         sample_class,
         [data, label],
-        [board, player, line],
+        [board, player, line, last],
         show_progress="minimal",
         show_progress_on=line,
         **MODEL_WORK,
@@ -100,7 +102,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     )
     wire_stop(stop, player, line, event)
     settings = {"class": (label, lambda text: str(number_in(0, 999)(text)))}
-    return View(settings, [label, board, player], follow=follow)
+    return View(settings, [label, board, player], follow=follow, kept={"diversity": last})
 
 
 def _cost(studio: Studio, data: str) -> float:

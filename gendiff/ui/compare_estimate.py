@@ -12,7 +12,7 @@ import gradio as gr
 
 from gendiff.intervals import Interval
 from gendiff.results import Score
-from gendiff.studio import Studio, estimate, quality
+from gendiff.studio import Studio, estimate, quality, records, sections
 from gendiff.studio.contestants import LANES_MAX, contestants
 from gendiff.studio.estimate import Estimate, Plan, Working
 from gendiff.ui.compare_race import OFFERED
@@ -62,8 +62,9 @@ MEASURES = (
 )
 
 
-def build(studio: Studio, data: gr.Radio) -> tuple[dict[str, Setting], gr.HTML]:
-    """Components and wiring; what of it belongs in the address, and the board that waits."""
+def build(studio: Studio, data: gr.Radio) -> tuple[dict[str, Setting], gr.HTML, gr.State]:
+    """Components and wiring; what of it belongs in the address, the board that waits, and the
+    last estimate for the sheet."""
     with gr.Row(elem_classes="cp-ask"):
         who = gr.Dropdown(
             OFFERED,
@@ -88,29 +89,32 @@ def build(studio: Studio, data: gr.Radio) -> tuple[dict[str, Setting], gr.HTML]:
             stop = gr.Button("Stop", min_width=80, elem_id="compare-estimate-stop")
     line = status()
     board = gr.HTML(waiting(), elem_id="compare-estimate", apply_default_css=False)
+    last = gr.State(None)
 
     @on_device(lambda *asked: estimate.cost(studio, _plan(studio, *asked)))
     def estimate_here(
         chosen: str, who: list[str], count: str, first: float
-    ) -> Iterator[tuple[Any, Any]]:
+    ) -> Iterator[tuple[Any, Any, Any]]:
         plan = _plan(studio, chosen, who, count, first)
-        yield gr.skip(), "Measuring one call of each …"
-        yield gr.skip(), f"This takes about {about(estimate.forecast(studio, plan))}."
+        yield gr.skip(), "Measuring one call of each …", gr.skip()
+        yield gr.skip(), f"This takes about {about(estimate.forecast(studio, plan))}.", gr.skip()
         found: dict[int, Estimate] = {}
         heard = time.monotonic()
         for news in estimate.run(studio, plan):
             if isinstance(news, Estimate):
                 found[plan.contestants.index(news.contestant)] = news
-                yield board_of(studio, plan, list(found.values())), _counted(plan, news)
+                shown = board_of(studio, plan, list(found.values()))
+                yield shown, _counted(plan, news), gr.skip()
             elif time.monotonic() > heard + PACE:
                 heard = time.monotonic()
-                yield gr.skip(), _working(plan, news)
-        yield gr.skip(), "Done."
+                yield gr.skip(), _working(plan, news), gr.skip()
+        record = records.estimates(studio, plan, list(found.values()))
+        yield gr.skip(), "Done.", sections.estimated(record)
 
     event = go.click(
         estimate_here,
         [data, who, count, first],
-        [board, line],
+        [board, line, last],
         show_progress="minimal",
         show_progress_on=line,
         **MODEL_WORK,
@@ -122,7 +126,7 @@ def build(studio: Studio, data: gr.Radio) -> tuple[dict[str, Setting], gr.HTML]:
         "pictures": (count, choice_of(*(str(n) for n in estimate.PICTURES))),
         "first": (first, number_in(0, SEED_MAX)),
     }
-    return settings, board
+    return settings, board, last
 
 
 def _plan(studio: Studio, data: str, who: list[str] | None, count: str, first: float) -> Plan:

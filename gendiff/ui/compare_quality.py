@@ -78,7 +78,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         placeholder="Press a point of a chart to see its samples.",
         elem_id="compare-quality-player",
     )
-    settings, estimated = compare_estimate.build(studio, data)
+    settings, estimated, last = compare_estimate.build(studio, data)
     with gr.Accordion("What the numbers mean", open=False):
         gr.Markdown(WHY)
 
@@ -123,6 +123,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         [count, board, estimated],
         [count],
         lambda chosen, count: _follow(studio, chosen, count),
+        {"estimate": last},
     )
 
 

@@ -28,7 +28,7 @@ from gendiff.ui.parts import (
     wire_stop,
 )
 from gendiff.ui.player import Player, stopped
-from gendiff.ui.race_keep import pack, unpack, wire_sheet
+from gendiff.ui.race_keep import pack, unpack
 from gendiff.ui.race_runs import forecast, replay, snapshots, stream_race
 from gendiff.ui.runs import refused
 from gendiff.ui.standings import standings, style
@@ -46,8 +46,6 @@ OFFERED = [
     ("Guess and noise again, 50 steps", "renoise-50"),
     ("Heun, 10 steps", "heun-10"),
 ]
-
-SHEETS = {"html": "HTML", "md": "Markdown", "csv": "CSV", "json": "JSON"}
 
 WHY = f"""
 **What the clock counts.** Each lane's own work: drawing its noise, and its network calls. Loading
@@ -100,12 +98,6 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
                 elem_id="compare-player",
             )
             table = gr.HTML(elem_id="compare-table", apply_default_css=False, head=style())
-            with gr.Row(elem_classes="cp-save"):
-                gr.Markdown("Keep this race:")
-                saves = {
-                    form: gr.Button(title, size="sm", min_width=90, elem_id=f"compare-save-{form}")
-                    for form, title in SHEETS.items()
-                }
             with gr.Accordion("What the clock counts", open=False):
                 gr.Markdown(WHY)
     last = gr.State(None)
@@ -169,8 +161,6 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
             **PRIVATE,
         )
     wire_exports(player, line, "race", hold=24)
-    for form, button in saves.items():
-        wire_sheet(form, button, last)
     page.opens_with(
         "compare", lambda: _opened(studio, examples.read("compare")), [player, table, last]
     )
@@ -180,7 +170,13 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         "batch": (batch, number_in(1, PICTURES_MAX)),
         "label": (label, lambda text: text if text == ANY else str(number_in(0, 999)(text))),
     }
-    return View(settings_, [label], [label], lambda name, of: [_follow(studio, name, of)])
+    return View(
+        settings_,
+        [label],
+        [label],
+        lambda name, of: [_follow(studio, name, of)],
+        {"race": last},
+    )
 
 
 def example(studio: Studio) -> dict[str, Any]:
@@ -201,7 +197,7 @@ def example(studio: Studio) -> dict[str, Any]:
 
 def _opened(studio: Studio, made: dict[str, Any]) -> list[Any]:
     note = "This race was run beforehand, on the machine that is named here."
-    record = records.judged(studio, made["record"])
+    record = {**records.judged(studio, made["record"]), "beforehand": True}
     kept = {"record": record, "pictures": [unpack(one) for one in made["pictures"]]}
     return [made["message"], standings(record, note), kept]
 

@@ -60,7 +60,8 @@ def test_a_link_races_and_the_result_stands_in_a_table(tab):
     with tab.expect_download() as kept:
         tab.locator("#compare-save-md").click()
     text = kept.value.path().read_text(encoding="utf-8")
-    assert "# A race over 4 pictures" in text and "fashion-diffusion:ddim-2" in text
+    assert "# A comparison: fashion" in text and "fashion-diffusion:ddim-2" in text
+    assert "## Measured quality: fashion" in text
 
 
 def test_a_point_of_the_quality_charts_shows_its_samples(tab):
