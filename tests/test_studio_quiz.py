@@ -96,14 +96,14 @@ def house(clock):
 
 
 def test_a_room_counts_each_visitor_s_first_answers(house):
-    room = house.open(DATA, 3)
+    room, _ = house.open(DATA, 3)
     truths = [q.kind for q in quiz.quiz(DATA, 3)]
     visitors = [house.join(room.code.lower() + " ")[1] for _ in range(3)]
     assert len(set(visitors)) == 3
     for place in range(ROUND):
-        assert house.answer(room.code, visitors[0], place, truths[place])
-        assert house.answer(room.code, visitors[1], place, "real")
-    assert house.answer(room.code, visitors[2], 4, "gan")
+        assert house.answer(room.code, visitors[0], 1, place, truths[place])
+        assert house.answer(room.code, visitors[1], 1, place, "real")
+    assert house.answer(room.code, visitors[2], 1, 4, "gan")
     tally = house.tally(room.code)
     assert (tally.visitors, tally.finished, tally.score.answers) == (3, 2, 21)
     right = ROUND + truths.count("real") + (truths[4] == "gan")
@@ -112,21 +112,23 @@ def test_a_room_counts_each_visitor_s_first_answers(house):
 
 
 def test_forged_and_repeated_answers_change_nothing(house):
-    room, other = house.open(DATA, 3), house.open(DATA, 3)
+    (room, _), (other, _) = house.open(DATA, 3), house.open(DATA, 3)
     _, token = house.join(room.code)
     _, elsewhere = house.join(other.code)
-    assert house.answer(room.code, token, 0, "gan")
+    assert house.answer(room.code, token, 1, 0, "gan")
     before = house.tally(room.code)
-    assert not house.answer(room.code, token, 0, "real")  # sent twice
+    assert not house.answer(room.code, token, 1, 0, "real")  # sent twice
     for forged in ("", "guess", elsewhere, None, 7, ["x"], "' or 1=1 --"):
-        assert not house.answer(room.code, forged, 1, "gan")
+        assert not house.answer(room.code, forged, 1, 1, "gan")
+    for of in (0, 2, -1, 10**30, 1.0, "1", None, True):
+        assert not house.answer(room.code, token, of, 1, "gan")
     for place in (-1, ROUND, 10**30, 1.0, "1", None, True):
-        assert not house.answer(room.code, token, place, "gan")
+        assert not house.answer(room.code, token, 1, place, "gan")
     for said in ("cat", "", None, "<b>gan</b>"):
-        assert not house.answer(room.code, token, 1, said)
+        assert not house.answer(room.code, token, 1, 1, said)
     for code in ("ABCDEF", "", "' or 1=1 --", "x" * 10_000, None, 5):
         with pytest.raises(GendiffError, match="no such room"):
-            house.answer(code, token, 1, "gan")
+            house.answer(code, token, 1, 1, "gan")
         with pytest.raises(GendiffError, match="no such room"):
             house.join(code)
     assert house.tally(room.code) == before
@@ -134,23 +136,26 @@ def test_forged_and_repeated_answers_change_nothing(house):
 
 
 def test_rooms_expire_with_all_that_was_in_them(house, clock):
-    room = house.open(DATA, 3)
+    room, _ = house.open(DATA, 3)
     _, token = house.join(room.code)
-    house.answer(room.code, token, 0, "gan")
+    house.answer(room.code, token, 1, 0, "gan")
     clock.now += LIFE - 1
     assert house.tally(room.code).room.seconds_left == pytest.approx(1)
-    later = house.open(DATA, 4)
+    later, _ = house.open(DATA, 4)
     clock.now += 2
     with pytest.raises(GendiffError, match="no such room"):
         house.tally(room.code)
     assert house.tally(later.code).visitors == 0
-    left = house._db.execute("select (select count(*) from answers) + count(*) from visitors")
-    assert left.fetchone() == (0,)
+    left = house._db.execute(
+        "select (select count(*) from answers) + count(*), (select count(*) from rounds) "
+        "from visitors"
+    )
+    assert left.fetchone() == (0, 1)
 
 
 def test_there_are_bounds(house, monkeypatch):
     monkeypatch.setattr(rooms, "VISITORS_MAX", 2)
-    room = house.open(DATA, 1)
+    room, key = house.open(DATA, 1)
     house.join(room.code), house.join(room.code)
     with pytest.raises(GendiffError, match="full"):
         house.join(room.code)
@@ -158,17 +163,20 @@ def test_there_are_bounds(house, monkeypatch):
     with pytest.raises(GendiffError, match="too many"):
         house.open(DATA, 1)
     with pytest.raises(GendiffError, match="made beforehand"):
-        house.open("dogs")
+        house.open("dogs", 1)
+    monkeypatch.setattr(rooms, "ROUNDS_MAX", 1)
+    with pytest.raises(GendiffError, match="has had 1 rounds"):
+        house.next_round(room.code, key, DATA, 2)
 
 
 def test_a_class_answers_at_once(house):
-    room = house.open(DATA, 5)
+    room, _ = house.open(DATA, 5)
 
     def visit():
         _, token = house.join(room.code)
         for place in range(ROUND):
-            house.answer(room.code, token, place, KINDS[place % 3])
-            house.answer(room.code, token, place, "real")
+            house.answer(room.code, token, 1, place, KINDS[place % 3])
+            house.answer(room.code, token, 1, place, "real")
 
     threads = [threading.Thread(target=visit) for _ in range(20)]
     for thread in threads:
@@ -179,10 +187,52 @@ def test_a_class_answers_at_once(house):
     assert (tally.visitors, tally.finished, tally.score.answers) == (20, 20, 200)
 
 
-def test_a_visitor_who_comes_back_is_the_same_visitor(house):
-    room = house.open(DATA, 3)
+def test_the_next_round_is_another_quiz_for_all_and_keeps_the_score_of_the_one_before(house):
+    room, key = house.open(DATA, 3)
     _, token = house.join(room.code)
-    house.answer(room.code, token, 2, "gan")
+    truths = [q.kind for q in quiz.quiz(DATA, 3)]
+    assert house.answer(room.code, token, 1, 0, truths[0])
+    assert house.answer(room.code, token, 1, 1, truths[1])
+    moved = house.next_round(room.code, key, "cats", 5)
+    assert (moved.code, moved.round, moved.data, moved.seed) == (room.code, 2, "cats", 5)
+    again, same = house.join(room.code, token)
+    assert (again.round, again.data, same) == (2, "cats", token)
+    assert house.answered(room.code, token) == {}
+    assert not house.answer(room.code, token, 1, 2, "gan")  # too late for its round
+    assert house.answer(room.code, token, 2, 0, "real")
+    tally = house.tally(room.code)
+    assert (tally.room.data, tally.score.answers, tally.visitors) == ("cats", 1, 1)
+    assert tally.said[0] == (1, 0, 0) and sum(map(sum, tally.said)) == 1
+    (past,) = tally.past
+    assert (past.data, past.seed, past.score.right, past.score.answers) == (DATA, 3, 2, 2)
+
+
+@pytest.mark.parametrize("key", ["", "guess", None, 7, ["x"], "' or 1=1 --", "ä"])
+def test_only_the_host_starts_a_round(house, key):
+    room, _ = house.open(DATA, 3)
+    _, elsewhere = house.open(DATA, 3)
+    _, token = house.join(room.code)
+    before = house.tally(room.code)
+    for forged in (key, elsewhere, token):
+        with pytest.raises(GendiffError, match="Only the browser that opened"):
+            house.next_round(room.code, forged, "cats", 5)
+    assert house.tally(room.code) == before
+
+
+def test_a_round_with_a_quiz_that_is_none_changes_nothing(house):
+    room, key = house.open(DATA, 3)
+    for data, seed in (("dogs", 1), (DATA, -1), (DATA, "x")):
+        with pytest.raises(GendiffError):
+            house.next_round(room.code, key, data, seed)
+    with pytest.raises(GendiffError, match="no such room"):
+        house.next_round("ABCDEF", key, DATA, 1)
+    assert house.tally(room.code).room.round == 1
+
+
+def test_a_visitor_who_comes_back_is_the_same_visitor(house):
+    room, _ = house.open(DATA, 3)
+    _, token = house.join(room.code)
+    house.answer(room.code, token, 1, 2, "gan")
     assert house.join(room.code, token)[1] == token
     assert house.answered(room.code, token) == {2: "gan"}
     _, other = house.join(room.code, "forged")

@@ -48,7 +48,7 @@ def test_a_quiz_is_sent_without_its_truth(ask):
     assert len(sent["pictures"]) == ROUND and sent["side"] == 32
     for url, one in zip(sent["pictures"], questions, strict=True):
         np.testing.assert_array_equal(pixels(url), one.picture[..., 0])
-    assert set(sent) == {"pictures", "side", "note"} and "beforehand" in sent["note"]
+    assert set(sent) == {"pictures", "side", "note", "title"} and "beforehand" in sent["note"]
     assert json.loads(json.dumps(sent)) == sent
 
 
@@ -72,10 +72,12 @@ def test_the_end_counts_what_was_right(ask):
 
 
 def test_a_room_from_opening_to_tally(ask):
-    code = ask["open_room"](ASK)["code"]
+    opened = ask["open_room"](ASK)
+    code = opened["code"]
     joined = ask["join_room"]({"code": code.lower(), "token": None})
     assert (joined["data"], joined["seed"], joined["answered"]) == ("fashion", 7, {})
-    me = {"code": code, "token": joined["token"]}
+    assert "key" not in joined and joined["title"] == "quiz 7, Fashion-MNIST"
+    me = {"code": code, "token": joined["token"], "round": joined["round"]}
     first = ask["answer"]({**ASK, **me, "place": 0, "said": "gan"})
     again = ask["answer"]({**ASK, **me, "place": 0, "said": "real"})
     assert (first["counted"], again["counted"]) == (True, False) and first["room"] is None
@@ -84,7 +86,21 @@ def test_a_room_from_opening_to_tally(ask):
     tally = ask["tally_room"]({"code": code})
     assert (tally["visitors"], tally["answers"], tally["finished"]) == (1, 1, 0)
     assert tally["said"][0] == (0, 1, 0) and len(tally["truths"]) == ROUND
-    assert json.dumps(tally)
+    assert tally["past"] == [] and not {"key", "token"} & set(tally) and json.dumps(tally)
+
+    other = {"data": "cats", "seed": 2}
+    moved = ask["next_round"]({**other, "code": code, "key": opened["key"]})
+    assert (moved["round"], moved["data"], moved["seed"]) == (2, "cats", 2)
+    late = ask["answer"]({**ASK, **me, "place": 1, "said": "gan"})
+    assert late["counted"] is False and late["room"] is None and late["kind"]
+    again = ask["join_room"](me)
+    assert (again["round"], again["data"], again["answered"]) == (2, "cats", {})
+    tally = ask["tally_room"]({"code": code})
+    assert (tally["data"], tally["seed"], tally["answers"], tally["round"]) == ("cats", 2, 0, 2)
+    assert [one.kind for one in quiz.quiz("cats", 2)] == tally["truths"]
+    (past,) = tally["past"]
+    right = int(quiz.quiz("fashion", 7)[0].kind == "gan")
+    assert past == {"title": "quiz 7, Fashion-MNIST", "right": right, "answers": 1}
 
 
 @pytest.mark.parametrize("junk", [None, 7, "x", [], {}, [ASK], {"data": EVIL, "seed": 1}])
@@ -107,19 +123,32 @@ def test_what_makes_no_sense_gets_one_sentence(ask, junk):
         ("finish", {**ASK, "answers": [["real"]] * 10}, "all ten"),
         ("join_room", {"code": EVIL}, "no such room"),
         ("tally_room", {"code": "' or 1=1 --"}, "no such room"),
+        ("next_round", {**ASK, "code": EVIL, "key": EVIL}, "no such room"),
+        ("next_round", {"data": "dogs", "seed": 1, "code": EVIL}, "no quiz"),
     ],
 )
 def test_bad_asking_is_refused(ask, name, asked, said):
     assert said in ask[name](asked)["error"]
 
 
-@pytest.mark.parametrize("forged", [{"token": "x"}, {"token": None}, {"said": EVIL}, {}])
+def test_a_round_without_the_host_s_key_is_refused(ask):
+    code = ask["open_room"](ASK)["code"]
+    token = ask["join_room"]({"code": code})["token"]
+    for key in (None, token, EVIL, 7):
+        said = ask["next_round"]({"data": "cats", "seed": 2, "code": code, "key": key})["error"]
+        assert "Only the browser that opened this room" in said
+    assert ask["tally_room"]({"code": code})["data"] == "fashion"
+
+
+@pytest.mark.parametrize(
+    "forged", [{"token": "x"}, {"token": None}, {"said": EVIL}, {"round": 2}, {"round": None}, {}]
+)
 def test_a_forged_answer_is_not_counted_and_a_room_that_is_gone_is_said(ask, forged):
     code = ask["open_room"](ASK)["code"]
     token = ask["join_room"]({"code": code})["token"]
-    sent = {**ASK, "code": code, "token": token, "place": 1, "said": "gan", **forged}
+    sent = {**ASK, "code": code, "token": token, "round": 1, "place": 1, "said": "gan", **forged}
     assert ask["answer"](sent)["counted"] is (forged == {})
-    gone = ask["answer"]({**sent, "said": "gan", "token": token, "code": "AAAAAA"})
+    gone = ask["answer"]({**sent, "said": "gan", "token": token, "round": 1, "code": "AAAAAA"})
     assert gone["counted"] is False and "no such room" in gone["room"] and gone["kind"] in KINDS
 
 
@@ -153,8 +182,9 @@ def server(studio):
 
 
 def test_twenty_visitors_in_one_room_are_answered_at_once(server):
-    """Each is a client of its own with its own connection, and takes a second to look; 95 of 100
-    answers come within 300 ms."""
+    """Each is a client of its own with its own connection, takes a second to look, and asks every
+    third time whether the round is still the same, as a page does; 95 of 100 answers come within
+    300 ms."""
     address, component = server
     waits: list[float] = []
 
@@ -171,9 +201,11 @@ def test_twenty_visitors_in_one_room_are_answered_at_once(server):
             with httpx.Client(timeout=60) as client:
                 joined = call(client, f"v{k}", "join_room", {"code": code, "token": None})
                 call(client, f"v{k}", "begin", ASK)
-                me = {"code": code, "token": joined["token"]}
+                me = {"code": code, "token": joined["token"], "round": 1}
                 for place in range(ROUND):
                     time.sleep(0.5 + 0.1 * ((7 * k + 3 * place) % 10))
+                    if place % 3 == 0:
+                        assert call(client, f"v{k}", "join_room", me)["round"] == 1
                     start = time.perf_counter()
                     said = {**ASK, **me, "place": place, "said": KINDS[(k + place) % 3]}
                     assert call(client, f"v{k}", "answer", said)["counted"]

@@ -1,8 +1,13 @@
-"""Rooms: one quiz, many visitors, one tally. Kept in SQLite, in memory; nothing outlives its room.
+"""Rooms: many visitors, one quiz at a time, one tally. Kept in SQLite, in memory; nothing outlives
+its room.
+
+A room plays one quiz, until its host starts another: that is the next round. The rounds before it
+are closed, and kept. The host is whoever has the key that came with the room.
 
 A visitor is a random token; no name, no address is asked for or kept. The first answer to a
-question counts: a second one, one to a question that is not there, or one from a token that the
-room did not give changes nothing. A room is gone two hours after it was opened.
+question counts: a second one, one to a question that is not there, one to an earlier round, or one
+from a token that the room did not give changes nothing. A room is gone two hours after it was
+opened.
 """
 
 from __future__ import annotations
@@ -17,18 +22,21 @@ from dataclasses import dataclass
 from gendiff.errors import GendiffError
 from gendiff.studio import quiz
 from gendiff.studio.bank import KINDS
-from gendiff.studio.quiz import ROUND, SEED_MAX, Score, score
+from gendiff.studio.quiz import ROUND, Score, score
 
 LIFE = 2 * 3600.0  # seconds
 ROOMS_MAX = 200
 VISITORS_MAX = 500
+ROUNDS_MAX = 50
 LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # none that is taken for another one
 CODE = 6
 _TABLES = """
-create table rooms (code text primary key, data text, seed integer, opened real);
+create table rooms (code text primary key, key text, opened real);
+create table rounds (room text, round integer, data text, seed integer,
+                     primary key (room, round));
 create table visitors (room text, token text primary key);
-create table answers (room text, token text, place integer, said text,
-                      primary key (token, place));
+create table answers (room text, round integer, token text, place integer, said text,
+                      primary key (token, round, place));
 create index by_room on answers (room);
 create index visitors_by_room on visitors (room);
 """
@@ -36,19 +44,30 @@ create index visitors_by_room on visitors (room);
 
 @dataclass(frozen=True)
 class Room:
-    """A room as everybody may see it. seconds_left: until it is gone."""
+    """A room as everybody may see it: the quiz of its round, counted from 1. seconds_left: until
+    it is gone."""
 
     code: str
     data: str
     seed: int
+    round: int
     seconds_left: float
 
 
 @dataclass(frozen=True)
-class Tally:
-    """What a room has answered: said[place][kind], and all of it as one confusion matrix.
+class Past:
+    """A round that is over."""
 
-    finished: visitors who have answered all questions.
+    data: str
+    seed: int
+    score: Score
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a room has answered in its round: said[place][kind], and as one confusion matrix.
+
+    finished: visitors who have answered all questions. past: the rounds before, the first first.
     """
 
     room: Room
@@ -56,6 +75,7 @@ class Tally:
     finished: int
     said: tuple[tuple[int, ...], ...]
     score: Score
+    past: tuple[Past, ...]
 
 
 class Rooms:
@@ -72,23 +92,47 @@ class Rooms:
         self._db.executescript(_TABLES)
         self._clock, self._lock = clock, threading.Lock()
 
-    def open(self, data: str, seed: int | None = None) -> Room:
-        """A new room with the quiz of that seed (None: a random one).
+    def open(self, data: str, seed: int) -> tuple[Room, str]:
+        """A new room with the quiz of that seed, and its host's key.
 
         Raises:
             GendiffError: no such quiz, or too many rooms.
         """
-        seed = secrets.randbelow(SEED_MAX) if seed is None else seed
         quiz.quiz(data, seed)
         with self._lock:
             self._expire()
             if self._one("select count(*) from rooms")[0] >= ROOMS_MAX:
                 raise GendiffError("There are too many open rooms; try again later.")
             code = "".join(secrets.choice(LETTERS) for _ in range(CODE))
+            key = secrets.token_urlsafe(16)
+            self._db.execute("insert into rooms values (?, ?, ?)", (code, key, self._clock()))
+            self._db.execute("insert into rounds values (?, 1, ?, ?)", (code, data, int(seed)))
+            return self._room(code), key
+
+    def next_round(self, code: str, key: str, data: str, seed: int) -> Room:
+        """The room with another quiz, which all its visitors now have; the round before is closed.
+
+        Raises:
+            GendiffError: there is no such room or quiz, the key is not its host's, or it has had
+                enough rounds.
+        """
+        quiz.quiz(data, seed)
+        with self._lock:
+            room = self._room(code)
+            (known,) = self._one("select key from rooms where code = ?", (room.code,))
+            if not isinstance(key, str) or not secrets.compare_digest(
+                key.encode(), known.encode()
+            ):
+                raise GendiffError(
+                    "Only the browser that opened this room can start a quiz in it."
+                )
+            if room.round >= ROUNDS_MAX:
+                raise GendiffError(f"This room has had {ROUNDS_MAX} rounds; open another one.")
             self._db.execute(
-                "insert into rooms values (?, ?, ?, ?)", (code, data, int(seed), self._clock())
+                "insert into rounds values (?, ?, ?, ?)",
+                (room.code, room.round + 1, data, int(seed)),
             )
-        return Room(code, data, int(seed), LIFE)
+            return self._room(code)
 
     def join(self, code: str, token: str | None = None) -> tuple[Room, str]:
         """The room of a code, and the visitor's token: the given one if it is of this room.
@@ -107,28 +151,31 @@ class Rooms:
         return room, token
 
     def answered(self, code: str, token: str) -> dict[int, str]:
-        """What this visitor has answered so far: place -> kind."""
+        """What this visitor has answered so far in this round: place -> kind."""
         with self._lock:
             room = self._room(code)
             return dict(
                 self._db.execute(
-                    "select place, said from answers where room = ? and token = ?",
-                    (room.code, token),
+                    "select place, said from answers where token = ? and round = ? and room = ?",
+                    (token, room.round, room.code),
                 ).fetchall()
             )
 
-    def answer(self, code: str, token: str, place: int, said: str) -> bool:
-        """Count an answer; whether it was counted. What is forged or sent twice is not."""
-        valid = isinstance(place, int) and not isinstance(place, bool) and 0 <= place < ROUND
-        if not valid or said not in KINDS or not isinstance(token, str):
+    def answer(self, code: str, token: str, of: int, place: int, said: str) -> bool:
+        """Count an answer in the round `of`; whether it was counted. What is forged, sent twice,
+        or too late for its round is not."""
+        numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (of, place))
+        if not numbers or not 0 <= place < ROUND:
+            return False
+        if said not in KINDS or not isinstance(token, str):
             return False
         with self._lock:
             room = self._room(code)
-            if not self._known(room, token):
+            if of != room.round or not self._known(room, token):
                 return False
             done = self._db.execute(
-                "insert or ignore into answers values (?, ?, ?, ?)",
-                (room.code, token, place, said),
+                "insert or ignore into answers values (?, ?, ?, ?, ?)",
+                (room.code, room.round, token, place, said),
             )
             return done.rowcount == 1
 
@@ -137,35 +184,39 @@ class Rooms:
         with self._lock:
             room = self._room(code)
             rows = self._db.execute(
-                "select place, said, count(*) from answers where room = ? group by place, said",
+                "select round, place, said, count(*) from answers where room = ? "
+                "group by round, place, said",
                 (room.code,),
+            ).fetchall()
+            rounds = self._db.execute(
+                "select round, data, seed from rounds where room = ? order by round", (room.code,)
             ).fetchall()
             visitors = self._visitors(room.code)
             finished = self._one(
-                "select count(*) from (select token from answers where room = ? group by token "
-                "having count(*) = ?)",
-                (room.code, ROUND),
+                "select count(*) from (select token from answers where room = ? and round = ? "
+                "group by token having count(*) = ?)",
+                (room.code, room.round, ROUND),
             )[0]
-        truths = [question.kind for question in quiz.quiz(room.data, room.seed)]
-        counts = {(place, said): count for place, said, count in rows}
-        said = tuple(
-            tuple(counts.get((place, kind), 0) for kind in KINDS) for place in range(ROUND)
+        said = {number: [[0] * len(KINDS) for _ in range(ROUND)] for number, *_ in rounds}
+        for number, place, kind, count in rows:
+            said[number][place][KINDS.index(kind)] = count
+        *past, now = (
+            Past(data, seed, _score(data, seed, said[number])) for number, data, seed in rounds
         )
-        pairs = [
-            (truths[place], kind)
-            for place in range(ROUND)
-            for kind in KINDS
-            for _ in range(counts.get((place, kind), 0))
-        ]
-        return Tally(room, visitors, finished, said, score(pairs))
+        votes = tuple(map(tuple, said[room.round]))
+        return Tally(room, visitors, finished, votes, now.score, tuple(past))
 
     def _room(self, code: str) -> Room:
         self._expire()
         asked = str(code).strip().upper()[:20]
-        row = self._one("select code, data, seed, opened from rooms where code = ?", (asked,))
+        row = self._one(
+            "select code, data, seed, round, opened from rooms join rounds on room = code "
+            "where code = ? order by round desc",
+            (asked,),
+        )
         if row is None:
             raise GendiffError("There is no such room, or it has closed; check the code.")
-        return Room(*row[:3], LIFE - (self._clock() - row[3]))
+        return Room(*row[:4], LIFE - (self._clock() - row[4]))
 
     def _known(self, room: Room, token: str) -> bool:
         found = self._one(
@@ -182,9 +233,21 @@ class Rooms:
     def _expire(self) -> None:
         """Forget rooms that are over, with all that was answered in them."""
         over = self._clock() - LIFE
-        for table in ("answers", "visitors"):
+        for table in ("answers", "visitors", "rounds"):
             self._db.execute(
                 f"delete from {table} where room in (select code from rooms where opened <= ?)",
                 (over,),
             )
         self._db.execute("delete from rooms where opened <= ?", (over,))
+
+
+def _score(data: str, seed: int, said: list[list[int]]) -> Score:
+    """What a room said about a quiz, said[place][kind], as a confusion matrix."""
+    return score(
+        [
+            (question.kind, kind)
+            for question, counts in zip(quiz.quiz(data, seed), said, strict=True)
+            for kind, count in zip(KINDS, counts, strict=True)
+            for _ in range(count)
+        ]
+    )

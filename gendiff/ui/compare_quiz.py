@@ -30,8 +30,11 @@ changes one part after the other). Real test pictures have a nearest training pi
 about as far from its own as they are from theirs is no copy.
 
 **A class** shares a room: everybody answers the same ten pictures on their own device, and the
-projector shows the tally. No name is asked for; a room closes after two hours, and all of it is
-forgotten. The same number is the same quiz, so a link to it can be shared without a room, too.
+projector shows the tally. The room plays one quiz until its host starts another one in it: then
+all follow, and the score of the round before is kept. No name is asked for; a room closes after
+two hours, and all of it is forgotten. Until then its address leads back into it, after a reload,
+too: the host to the tally, a visitor to the next picture. The same number is the same quiz, so a
+link to it can be shared without a room, too.
 """
 
 
@@ -42,7 +45,9 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         _value(data.value, SEED),
         label="Blind test",
         html_template="",  # built once by the script, never rendered again
-        js_on_load=here.with_name("quiz.js").read_text("utf-8"),
+        js_on_load="".join(
+            here.with_name(name).read_text("utf-8") for name in ("quiz.js", "quiz_rooms.js")
+        ),
         head=f"<style>{here.with_name('quiz.css').read_text('utf-8')}</style>",
         apply_default_css=False,
         server_functions=quiz_service.functions(studio, Rooms()),

@@ -9,6 +9,8 @@
   // The address is the link's until its settings are in and a person has touched the page: while
   // it loads, gradio selects the first tab and fills in defaults, and those are not what it names.
   let open = null, arrived = false, touched = false;
+  // What belongs in a tab's address and is no setting: {tab: {name: value}}. Also of what ran before.
+  const kept = (window.gendiffKept ??= {});
   for (const type of ["pointerdown", "keydown", "input"]) {
     document.addEventListener(type, () => { touched = true; }, { capture: true });
   }
@@ -25,6 +27,17 @@
       const value = values[index];
       if (value !== null && value !== undefined && value !== "") query.set(name, value);
     });
+    for (const [name, value] of Object.entries(kept[tab] ?? {})) query.set(name, value);
+    tell(query);
+  };
+  // Keep such a value from now on; null: no longer.
+  window.gendiffKeep = (tab, name, value) => {
+    kept[tab] = { ...kept[tab], [name]: value };
+    if (value === null) delete kept[tab][name];
+    const query = new URLSearchParams(location.search);
+    if (query.get("tab") !== tab) return;
+    if (value === null) query.delete(name);
+    else query.set(name, value);
     tell(query);
   };
   const tell = (query) => {
@@ -40,7 +53,8 @@
     const query = new URLSearchParams(window.gendiffArrival), tab = query.get("tab");
     if (named[tab]) open = tab;
     else open ??= Object.keys(named)[0];
-    const runs = (named[tab] ?? []).some((name) => query.has(name));
+    // ... of the tab's first view: a class that joins a quiz by its link must not start races.
+    const runs = (query.get("view") ?? "race") === "race" && (named[tab] ?? []).some((name) => query.has(name));
     if (runs) setTimeout(() => document.querySelector(`#${tab}-run`)?.click(), 300);
   };
   // Where somebody rests on a frame of a player, the address names it: ?tab=denoise&step=7.

@@ -1,9 +1,10 @@
-// Browser side of the blind test (compare_quiz.py, quiz_service.py). props.value is {data, seed},
-// JSON; server.* are the functions of quiz_service. All text goes into the page as text.
+// Browser side of the blind test (compare_quiz.py, quiz_service.py): the quiz; quiz_rooms.js, which
+// follows it, has the rooms. props.value is {data, seed}, JSON; server.* are the functions of
+// quiz_service. All text goes into the page as text.
 "use strict";
 
 const KINDS = ["real", "gan", "diffusion"], NAMES = { real: "Real", gan: "GAN", diffusion: "Diffusion" };
-const ROUND = 10, POLL = 1500;
+const ROUND = 10;
 
 element.innerHTML = `
   <section class="qz cp-card" role="group" aria-label="Blind test" tabindex="-1">
@@ -21,7 +22,10 @@ const root = element.querySelector(".qz");
 const [dots, body, note, room, live] = ["dots", "body", "note", "room", "live"].map((name) => root.querySelector(`.qz-${name}`));
 const still = (text) => { live.textContent = text; };
 
-let game = null, member = null, polling = 0; // member: {code, token} of a visitor in a room
+let game = null; // the quiz that is played here
+let seat = null; // the place in a room: {code, round, data, seed, title} and a visitor's token, or a host's key
+
+const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 
 function put(tag, name, text, parent) {
   const node = document.createElement(tag);
@@ -38,14 +42,18 @@ function press(name, text, parent, act) {
   return node;
 }
 
-async function ask(name, what) { // an answer, or null after its error was shown
+async function call(name, what) { // an answer, or {error}; lost: the server did not hear it
   try {
-    const reply = await server[name](what);
-    if (!reply.error) return reply;
-    fail(reply.error);
+    return await server[name](what);
   } catch {
-    fail("The server did not answer; try again.");
+    return { error: "The server did not answer; try again.", lost: true };
   }
+}
+
+async function ask(name, what) { // an answer, or null after its error was shown
+  const reply = await call(name, what);
+  if (!reply.error) return reply;
+  fail(reply.error);
   return null;
 }
 
@@ -66,6 +74,7 @@ async function begin({ data, seed }, answered = {}) {
   Object.assign(game, reply);
   for (const [place, said] of Object.entries(answered)) game.answers[place] = said;
   note.textContent = `Quiz ${seed}. ${reply.note}`;
+  chosen();
   game.k = game.answers.indexOf(null);
   if (game.k < 0) return end();
   question();
@@ -106,13 +115,15 @@ async function answer(said) {
   if (!game.pictures || game.answers[place] || game.busy) return;
   game.busy = true;
   const { data, seed } = game;
-  const truth = await ask("answer", { data, seed, place, said, ...member });
+  const { code, token, round } = seat ?? {};
+  const truth = await ask("answer", { data, seed, place, said, ...(token && { code, token, round }) });
   mine.busy = false;
   if (!truth || mine !== game) return;
   game.answers[place] = said;
   game.truths[place] = truth.kind;
   reveal(said, truth);
-  if (truth.room) fail(truth.room); // the room has closed; the quiz goes on
+  if (truth.room) leave(truth.room);
+  else if (token && !truth.counted) look(); // the next round may have begun
 }
 
 function reveal(said, truth) {
@@ -183,113 +194,3 @@ function matrix(confusion, parent, title) {
     });
   });
 }
-
-// ---- A class in one room --------------------------------------------------------------------
-
-const remembered = (code) => { try { return sessionStorage.getItem(`gendiff-room-${code}`); } catch { return null; } };
-const remember = (code, token) => { try { sessionStorage.setItem(`gendiff-room-${code}`, token); } catch { /* a closed store: a reload makes a new visitor */ } };
-
-async function join(code) {
-  code = code.trim().toUpperCase();
-  const reply = await ask("join_room", { code, token: remembered(code) });
-  if (!reply) return;
-  remember(reply.code, reply.token);
-  member = { code: reply.code, token: reply.token };
-  root.querySelector(".qz-class").hidden = true;
-  room.hidden = false;
-  room.replaceChildren();
-  put("p", "", `You are in room ${reply.code}. Your answers count there, without a name.`, room);
-  begin(reply, reply.answered);
-}
-
-async function open() {
-  const reply = await ask("open_room", { data: game.data, seed: game.seed });
-  if (!reply) return;
-  member = null;
-  root.dataset.host = reply.code;
-  root.querySelector(".qz-class").hidden = true;
-  room.hidden = false;
-  room.replaceChildren();
-  const link = new URL(location.href);
-  link.search = new URLSearchParams({ tab: "compare", view: "quiz", room: reply.code });
-  put("p", "", "Room", room);
-  put("p", "qz-code", reply.code, room);
-  const address = put("p", "cp-small", "Join at ", room);
-  const anchor = put("a", "", link.href, address);
-  Object.assign(anchor, { href: link.href, target: "_blank", rel: "noopener" });
-  const truth = press("qz-truth", "Show the truth and the score", room, () => {
-    truth.setAttribute("aria-pressed", String(truth.getAttribute("aria-pressed") !== "true"));
-    poll(tally, truth);
-  });
-  truth.setAttribute("aria-pressed", "false");
-  const tally = put("div", "qz-tally", null, room);
-  tally.dataset.code = reply.code;
-  poll(tally, truth);
-}
-
-async function poll(tally, truth) {
-  clearTimeout(polling);
-  if (!tally.isConnected) return;
-  if (!document.hidden) {
-    const reply = await ask("tally_room", { code: tally.dataset.code });
-    if (!tally.isConnected) return;
-    if (!reply) return; // the room has closed, and it was said
-    show(tally, reply, truth.getAttribute("aria-pressed") === "true");
-  }
-  polling = setTimeout(() => poll(tally, truth), POLL);
-}
-
-function show(tally, reply, truth) {
-  tally.replaceChildren();
-  const visitors = `${reply.visitors} visitor${reply.visitors === 1 ? "" : "s"}`;
-  put("p", "qz-count", `${visitors}, ${reply.answers} answers, ${reply.finished} finished`, tally);
-  const list = put("ol", "qz-votes", null, tally);
-  reply.said.forEach((counts, place) => {
-    const row = put("li", "", null, list), all = counts.reduce((a, b) => a + b, 0);
-    const image = put("img", "", null, row);
-    Object.assign(image, { src: game.pictures?.[place] ?? "", alt: `Picture ${place + 1}` });
-    const bar = put("div", "qz-bar", null, row);
-    counts.forEach((count, i) => {
-      if (!count) return;
-      const part = put("span", `qz-${KINDS[i]}`, `${NAMES[KINDS[i]]} ${count}`, bar);
-      part.style.flexGrow = count;
-    });
-    if (!all) put("span", "qz-none", "no answer yet", bar);
-    put("b", "", truth ? NAMES[reply.truths[place]] : "", row);
-  });
-  put("p", "cp-small", `The room closes in ${reply.minutes} minutes.`, tally);
-  if (!truth) return;
-  put("h3", "", `${reply.right} of ${reply.answers} right`, tally);
-  interval(reply, tally);
-  matrix(reply.confusion, tally, "Truth, and what the class said");
-}
-
-// ---- Events ---------------------------------------------------------------------------------
-
-root.querySelector(".qz-open").addEventListener("click", open);
-root.querySelector(".qz-join").addEventListener("submit", (event) => {
-  event.preventDefault();
-  join(event.target.elements.code.value);
-});
-
-function onKey(event) {
-  if (!root.isConnected) return document.removeEventListener("keydown", onKey);
-  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || !game?.pictures) return;
-  if (!root.offsetParent || document.activeElement.matches("input:not([type=radio]), textarea, select, [contenteditable]")) return;
-  const kind = KINDS[Number(event.key) - 1];
-  if (kind && game.k >= 0 && !game.answers[game.k]) answer(kind);
-  else if (event.key === "Enter" && !document.activeElement.matches("button, a, summary")) body.querySelector(".qz-next")?.click();
-  else return;
-  event.preventDefault();
-}
-document.addEventListener("keydown", onKey);
-
-const hear = () => {
-  const asked = JSON.parse(props.value || "null");
-  if (!asked || (member && game) || (game?.data === asked.data && game?.seed === asked.seed)) return;
-  begin(asked);
-};
-watch("value", hear);
-const arrived = new URLSearchParams(window.gendiffArrival ?? location.search);
-if (arrived.get("view") === "quiz" && arrived.get("room")) join(arrived.get("room"));
-else hear();

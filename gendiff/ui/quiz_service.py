@@ -13,15 +13,27 @@ from typing import Any
 from gendiff.errors import GendiffError, whole
 from gendiff.studio import Studio, bank, quiz
 from gendiff.studio.bank import KINDS
+from gendiff.studio.contestants import data_sets
 from gendiff.studio.quiz import ROUND, Question, Score, score
-from gendiff.studio.rooms import Rooms
+from gendiff.studio.rooms import Room, Rooms
 from gendiff.ui.api import data_url
 
 Answer = dict[str, Any]
 
 
 def functions(studio: Studio, rooms: Rooms) -> list[Callable[[Any], Answer]]:
-    """begin, answer, finish, open_room, join_room and tally_room, as gr.HTML takes them."""
+    """begin, answer, finish, open_room, next_round, join_room and tally_room, as gr.HTML takes
+    them."""
+
+    def told(room: Room) -> Answer:
+        title = _title(studio, room.data, room.seed)
+        return {
+            "code": room.code,
+            "round": room.round,
+            "data": room.data,
+            "seed": room.seed,
+            "title": title,
+        }
 
     def begin(ask: Any) -> Answer:
         """{data, seed} -> the ten pictures, without the truth."""
@@ -29,7 +41,8 @@ def functions(studio: Studio, rooms: Rooms) -> list[Callable[[Any], Answer]]:
 
     def answer(ask: Any) -> Answer:
         """{data, seed, place, said} -> the truth about one picture, and its nearest training
-        picture. In a room {code, token}, too: the answer is counted there if it is the first."""
+        picture. In a room {code, token, round}, too: the answer is counted there if it is the
+        first, and of this round."""
 
         def work() -> Answer:
             truth = _reveal(studio, *_which(ask), _place(ask))
@@ -45,50 +58,63 @@ def functions(studio: Studio, rooms: Rooms) -> list[Callable[[Any], Answer]]:
         return _told(lambda: _finish(ask))
 
     def open_room(ask: Any) -> Answer:
-        """{data, seed} -> the code of a new room."""
+        """{data, seed} -> a new room, and its host's key."""
 
         def work() -> Answer:
-            data, seed = _which(ask)
-            room = rooms.open(data, seed)
-            return {"code": room.code, "data": room.data, "seed": room.seed}
+            room, key = rooms.open(*_which(ask))
+            return {**told(room), "key": key}
+
+        return _told(work)
+
+    def next_round(ask: Any) -> Answer:
+        """{code, key, data, seed} -> the room, which now plays that quiz."""
+
+        def work() -> Answer:
+            asked = _object(ask)
+            return told(rooms.next_round(asked.get("code"), asked.get("key"), *_which(ask)))
 
         return _told(work)
 
     def join_room(ask: Any) -> Answer:
-        """{code, token or null} -> the visitor's token, the room's quiz, what was answered."""
+        """{code, token or null} -> the visitor's token, the room's quiz, what was answered; asked
+        again, it tells whether the round is still the same."""
 
         def work() -> Answer:
             asked = _object(ask)
             room, token = rooms.join(asked.get("code"), asked.get("token"))
             done = rooms.answered(room.code, token)
-            return {
-                "code": room.code,
-                "token": token,
-                "data": room.data,
-                "seed": room.seed,
-                "answered": {str(place): said for place, said in done.items()},
-            }
+            answered = {str(place): said for place, said in done.items()}
+            return {**told(room), "token": token, "answered": answered}
 
         return _told(work)
 
     def tally_room(ask: Any) -> Answer:
-        """{code} -> what the room has answered so far, with the truth."""
+        """{code} -> what the room has answered so far, with the truth; earlier rounds' scores."""
 
         def work() -> Answer:
             tally = rooms.tally(_object(ask).get("code"))
             truths = [one.kind for one in quiz.quiz(tally.room.data, tally.room.seed)]
             return {
+                **told(tally.room),
                 "visitors": tally.visitors,
                 "finished": tally.finished,
-                "minutes": round(tally.room.seconds_left / 60),
+                "minutes": max(1, round(tally.room.seconds_left / 60)),
                 "said": tally.said,
                 "truths": truths,
+                "past": [
+                    {
+                        "title": _title(studio, one.data, one.seed),
+                        "right": one.score.right,
+                        "answers": one.score.answers,
+                    }
+                    for one in tally.past
+                ],
                 **_score(tally.score),
             }
 
         return _told(work)
 
-    return [begin, answer, finish, open_room, join_room, tally_room]
+    return [begin, answer, finish, open_room, next_round, join_room, tally_room]
 
 
 def _told(work: Callable[[], Answer]) -> Answer:
@@ -113,8 +139,12 @@ def _which(ask: Any) -> tuple[str, int]:
     return data, whole("The number of a quiz", asked.get("seed"), 0, quiz.SEED_MAX)
 
 
+def _title(studio: Studio, data: str, seed: int) -> str:
+    return f"quiz {seed}, {data_sets(studio).get(data, data)}"
+
+
 def _vote(rooms: Rooms, ask: Answer) -> bool:
-    return rooms.answer(*(ask.get(name) for name in ("code", "token", "place", "said")))
+    return rooms.answer(*(ask.get(name) for name in ("code", "token", "round", "place", "said")))
 
 
 def _place(ask: Any) -> int:
@@ -133,6 +163,7 @@ def _begin(studio: Studio, data: str, seed: int) -> Answer:
     return {
         "pictures": [data_url(one.picture) for one in questions],
         "side": questions[0].picture.shape[0],
+        "title": _title(studio, data, seed),
         "note": f"{note}: {bank.SAMPLER}, {bank.STEPS} steps for the diffusion model.",
     }
 

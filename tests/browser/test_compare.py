@@ -64,6 +64,24 @@ def test_a_link_races_and_the_result_stands_in_a_table(tab):
     assert "## Measured quality: fashion" in text
 
 
+def test_only_a_link_to_the_race_runs_it(tab):
+    pressed = """async (link) => {
+        const button = document.querySelector("#compare-run"), was = window.gendiffArrival;
+        let pressed = false;
+        button.click = () => { pressed = true; };
+        window.gendiffArrival = link;
+        window.gendiffArrived({ compare: ["view", "lanes"] });
+        await new Promise((done) => setTimeout(done, 500));
+        window.gendiffArrival = was;
+        delete button.click;
+        return pressed;
+    }"""
+    tab.locator("#compare-run").wait_for(timeout=SLOW)
+    assert tab.evaluate(pressed, "?tab=compare&lanes=gan,ddim-2")
+    assert tab.evaluate(pressed, "?tab=compare&view=race&lanes=gan,ddim-2")
+    assert not tab.evaluate(pressed, "?tab=compare&view=quiz&lanes=gan,ddim-2&room=ABCDEF")
+
+
 def test_a_point_of_the_quality_charts_shows_its_samples(tab):
     view(tab, "Quality")
     points = tab.locator("#compare-quality [data-pick='fashion-gan']")
@@ -128,3 +146,44 @@ def test_four_answers_are_a_recommendation_with_measurements(tab):
 def test_the_view_stands_in_the_address(tab):
     view(tab, "Diversity")
     tab.wait_for_function("new URLSearchParams(location.search).get('view') === 'diversity'")
+
+
+def test_a_class_follows_its_host_and_a_reload_loses_nothing(tab, page, app):
+    view(tab, "Blind test")
+    host = tab.locator("#compare-quiz")
+    host.locator("summary").click()
+    host.locator(".qz-open").click()
+    code = host.locator(".qz-code").inner_text()
+    visitor = page(f"{app}?tab=compare&view=quiz&room={code}")
+    seat = visitor.locator("#compare-quiz")
+    expect(seat).to_contain_text(f"You are in room {code}, round 1: quiz 1", timeout=SLOW)
+    seat.locator(".qz-gan").click()
+    expect(host).to_contain_text("1 visitor, 1 answer, 0 finished", timeout=SLOW)
+    visitor.locator("#compare-quiz-new").click()  # a visitor stays, and is told
+    expect(seat).to_contain_text("You are still in the room", timeout=SLOW)
+
+    def shown():
+        return host.locator(".qz-votes img").evaluate_all("(all) => all.map((one) => one.src)")
+
+    voted = shown()
+    tab.locator("#compare-data").get_by_text("Cartoon cats").click()
+    expect(host.locator(".qz-start")).to_have_text(
+        "Start round 2: quiz 1, Cartoon cats", timeout=SLOW
+    )
+    tab.wait_for_timeout(2000)  # the tally was drawn again
+    assert shown() == voted and len(set(voted)) == 10  # the votes stay beside their pictures
+    host.locator(".qz-start").click()
+    expect(seat).to_contain_text("The host has started round 2", timeout=SLOW)
+    expect(seat).to_contain_text("Picture 1 of 10", timeout=SLOW)
+    seat.locator(".qz-real").click()
+    expect(host).to_contain_text("1 visitor, 1 answer, 0 finished", timeout=SLOW)
+    assert seat.locator(".qz-pictures img").first.get_attribute("src") == shown()[0] != voted[0]
+
+    tab.reload()
+    expect(host).to_contain_text("Round 2: quiz 1, Cartoon cats", timeout=SLOW)
+    expect(host).to_contain_text("1 visitor, 1 answer, 0 finished", timeout=SLOW)
+    expect(host).to_contain_text("Round 1 (quiz 1, Fashion-MNIST)", timeout=SLOW)
+    assert f"room={code}" in visitor.url and f"room={code}" in tab.url
+    seat.locator(".qz-leave").click()
+    expect(seat.locator(".qz-room")).to_be_hidden()
+    assert "room=" not in visitor.url

@@ -1,0 +1,238 @@
+
+// ---- A class in one room: quiz_rooms.js follows quiz.js in one script -------------------------
+// A visitor's token is this tab's, so that two tabs are two visitors. The host's key is this
+// browser's; which tab is the projector's is that tab's.
+
+const LOOK = 1500, LISTEN = 3000; // ms between two looks at the tally; at the room, for a visitor
+let looking = 0;
+
+const store = (area, name, value) => {
+  try {
+    const place = window[area];
+    if (value === undefined) return place.getItem(name);
+    if (value === null) place.removeItem(name);
+    else place.setItem(name, value);
+  } catch { /* a closed store: a reload makes a new visitor, and no host */ }
+  return null;
+};
+const keep = (code) => { // in the address, from now on; null: no longer
+  if (window.gendiffKeep) window.gendiffKeep("compare", "room", code);
+  else (window.gendiffKept ??= {}).compare = code ? { room: code } : {}; // page.js has not run yet
+};
+const hosted = (code) => store("localStorage", `gendiff-host-${code}`);
+
+async function join(code) { // whether there is such a room
+  code = code.trim().toUpperCase();
+  const reply = await ask("join_room", { code, token: store("sessionStorage", `gendiff-room-${code}`) });
+  if (!reply) return false;
+  store("sessionStorage", `gendiff-room-${code}`, reply.token);
+  const { answered, ...place } = reply;
+  sit(place);
+  begin(reply, answered);
+  return true;
+}
+
+async function open() {
+  const reply = await ask("open_room", { data: game.data, seed: game.seed });
+  if (!reply) return;
+  store("localStorage", `gendiff-host-${reply.code}`, reply.key);
+  sit(reply);
+}
+
+async function host(code) { // back to the tally of a room that this browser opened
+  const reply = await ask("tally_room", { code });
+  if (!reply) return false;
+  sit({ ...reply, key: hosted(code) });
+  return true;
+}
+
+function sit(place) { // take a seat, a visitor's or the host's
+  seat = place;
+  root.querySelector(".qz-error")?.remove();
+  root.querySelector(".qz-class").hidden = true;
+  root.dataset.seat = seat.key ? "host" : "visitor";
+  store("sessionStorage", `gendiff-hosts-${seat.code}`, seat.key ? "yes" : null);
+  keep(seat.code);
+  room.hidden = false;
+  room.replaceChildren();
+  if (seat.key) stage();
+  else {
+    put("p", "qz-plays", null, room);
+    put("p", "cp-small", "Your answers count there, without a name. When the host starts another quiz, it opens here.", room);
+  }
+  put("p", "qz-news", "", room).setAttribute("role", "status");
+  const row = put("div", "qz-row", null, room);
+  if (seat.key) {
+    const truth = press("qz-truth", "Show the truth and the score", row, () => {
+      truth.setAttribute("aria-pressed", String(truth.getAttribute("aria-pressed") !== "true"));
+      look();
+    });
+    truth.setAttribute("aria-pressed", "false");
+    press("qz-start", "", row, start);
+  } else if (hosted(seat.code)) press("", "Show the tally (this browser opened the room)", row, () => host(seat.code));
+  press("qz-leave", "Leave the room", row, () => leave("", true));
+  if (seat.key) put("div", "qz-tally", null, room);
+  plays();
+  look();
+}
+
+function stage() { // what a class reads from the projector
+  const link = new URL(location.href);
+  link.search = new URLSearchParams({ tab: "compare", view: "quiz", room: seat.code });
+  const code = put("p", "", "Room ", room);
+  put("b", "qz-code", seat.code, code);
+  const address = put("p", "cp-small", "Join at ", room);
+  Object.assign(put("a", "", link.href, address), { href: link.href, target: "_blank", rel: "noopener" });
+  put("p", "qz-plays", null, room);
+}
+
+function leave(why, anew = false) { // anew: with the quiz that is chosen on this page
+  const visitor = seat?.token;
+  clearTimeout(looking);
+  if (seat) store("sessionStorage", `gendiff-hosts-${seat.code}`, null);
+  seat = null;
+  delete root.dataset.seat;
+  room.hidden = true;
+  root.querySelector(".qz-class").hidden = false;
+  keep(null);
+  if (anew && visitor) begin(JSON.parse(props.value));
+  if (why) fail(why);
+}
+
+function plays() { // which quiz the room plays, and what else could be played
+  room.querySelector(".qz-plays").textContent = seat.key
+    ? `Round ${seat.round}: ${seat.title}`
+    : `You are in room ${seat.code}, round ${seat.round}: ${seat.title}.`;
+  chosen();
+}
+
+function chosen() { // the quiz that is played here may be another one than the host's room plays
+  const next = room.querySelector(".qz-start");
+  if (!seat?.key || !next) return;
+  next.hidden = !game?.title || (game.data === seat.data && game.seed === seat.seed);
+  next.textContent = `Start round ${seat.round + 1}: ${game?.title}`;
+}
+
+async function start() {
+  const { code, key } = seat, { data, seed } = game;
+  const reply = await ask("next_round", { code, key, data, seed });
+  if (reply && seat?.key === key) moved(reply);
+}
+
+function moved({ round, data, seed, title }) {
+  seat = { ...seat, round, data, seed, title, pictures: null };
+  plays();
+  if (seat.key) look();
+}
+
+// Every now and then: a host sees the tally, a visitor whether the round is still the same.
+async function look() {
+  clearTimeout(looking);
+  const mine = seat;
+  if (!mine || !root.isConnected) return;
+  if (!document.hidden && root.offsetParent) {
+    const reply = await call(mine.key ? "tally_room" : "join_room", { code: mine.code, token: mine.token });
+    if (seat !== mine) return;
+    if (reply.error && !reply.lost) return leave(reply.error); // the room has closed
+    news(reply.lost ? "The server does not answer; trying again." : "");
+    if (!reply.lost) await heard(reply);
+    if (!seat || seat.code !== mine.code) return;
+  }
+  clearTimeout(looking);
+  looking = setTimeout(look, seat.key ? LOOK : LISTEN);
+}
+
+async function heard(reply) {
+  if (reply.round !== seat.round) {
+    moved(reply);
+    if (!seat.key) {
+      begin(reply, reply.answered);
+      seat.news = `The host has started round ${reply.round}: another quiz.`;
+      news("");
+    }
+  }
+  if (!seat.key) return;
+  if (!seat.pictures) {
+    const mine = seat, { pictures } = await call("begin", { data: reply.data, seed: reply.seed });
+    if (seat !== mine) return;
+    seat.pictures = pictures;
+  }
+  show(room.querySelector(".qz-tally"), reply);
+}
+
+const news = (text) => {
+  const line = room.querySelector(".qz-news");
+  text ||= seat.news ?? "";
+  if (line.textContent !== text) line.textContent = text;
+};
+
+function show(tally, reply) {
+  const truth = room.querySelector(".qz-truth").getAttribute("aria-pressed") === "true";
+  tally.replaceChildren();
+  put("p", "qz-count", `${count(reply.visitors, "visitor")}, ${count(reply.answers, "answer")}, ${reply.finished} finished`, tally);
+  const list = put("ol", "qz-votes", null, tally);
+  reply.said.forEach((counts, place) => {
+    const row = put("li", "", null, list), all = counts.reduce((a, b) => a + b, 0);
+    const image = put("img", "", null, row);
+    Object.assign(image, { src: seat.pictures?.[place] ?? "", alt: `Picture ${place + 1}` });
+    const bar = put("div", "qz-bar", null, row);
+    counts.forEach((votes, i) => {
+      if (!votes) return;
+      const part = put("span", `qz-${KINDS[i]}`, `${NAMES[KINDS[i]]} ${votes}`, bar);
+      part.style.flexGrow = votes;
+    });
+    if (!all) put("span", "qz-none", "no answer yet", bar);
+    put("b", "", truth ? NAMES[reply.truths[place]] : "", row);
+  });
+  if (truth) {
+    put("h3", "", `${reply.right} of ${reply.answers} right`, tally);
+    interval(reply, tally);
+    matrix(reply.confusion, tally, "Truth, and what the class said");
+  }
+  reply.past.forEach(({ title, right, answers }, i) =>
+    put("p", "cp-small", `Round ${i + 1} (${title}): ${right} of ${answers} right.`, tally));
+  put("p", "cp-small", `The room closes in ${count(reply.minutes, "minute")}.`, tally);
+}
+
+// ---- Events ---------------------------------------------------------------------------------
+
+root.querySelector(".qz-open").addEventListener("click", open);
+root.querySelector(".qz-join").addEventListener("submit", (event) => {
+  event.preventDefault();
+  join(event.target.elements.code.value);
+});
+
+function onKey(event) {
+  if (!root.isConnected) return document.removeEventListener("keydown", onKey);
+  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || !game?.pictures) return;
+  if (!root.offsetParent || document.activeElement.matches("input:not([type=radio]), textarea, select, [contenteditable]")) return;
+  const kind = KINDS[Number(event.key) - 1];
+  if (kind && game.k >= 0 && !game.answers[game.k]) answer(kind);
+  else if (event.key === "Enter" && !document.activeElement.matches("button, a, summary")) body.querySelector(".qz-next")?.click();
+  else return;
+  event.preventDefault();
+}
+document.addEventListener("keydown", onKey);
+
+// Another quiz was chosen on this page. A visitor stays in the room, and is told; what a link sets
+// before anybody has touched the page is no choice.
+const hear = () => {
+  const asked = JSON.parse(props.value || "null");
+  if (!asked) return;
+  if (seat?.token) {
+    const other = asked.data !== seat.data || asked.seed !== seat.seed;
+    if (other && !(navigator.userActivation?.hasBeenActive ?? true)) return;
+    seat.news = other ? "Another quiz was chosen on this page. You are still in the room, with its quiz; leave it to play the other one." : "";
+    news("");
+  } else if (game?.data !== asked.data || game?.seed !== asked.seed) begin(asked);
+};
+watch("value", hear);
+
+async function arrive() {
+  const named = new URLSearchParams(window.gendiffArrival ?? location.search), code = named.get("room");
+  const own = code && hosted(code) && store("sessionStorage", `gendiff-hosts-${code}`);
+  const there = code && named.get("tab") === "compare" && (await (own ? host(code) : join(code)));
+  if (code && !there) keep(null);
+  if (!seat?.token) hear();
+}
+arrive();
