@@ -61,6 +61,7 @@ def test_each_family_spends_in_its_way(studio, timed, seconds, gan, pictures, st
 def test_a_call_that_is_dearer_than_the_budget_is_said(studio, timed):
     of = {one.family: one for one in plans(studio, "shapes", 0.0101)}
     assert not of["diffusion"].fits and of["diffusion"].contestant.steps == 1
+    assert "not enough for one call" in of["diffusion"].why
     assert of["gan"].fits
 
 

@@ -189,9 +189,10 @@ def test_another_number_of_pictures_can_be_chosen(studio, checkpoints):
         ("250 pictures each (4 points)", "most"),
         ("1,000 pictures each (2 points)", "1000"),
     ]
-    picker, board, _ = compare_quality._follow(studio, "shapes", "1000")
+    picker, board, player, _ = compare_quality._follow(studio, "shapes", "1000")
+    assert player == {"op": "idle"}  # nothing was made of these pictures
     assert (picker["value"], picker["visible"]) == ("1000", True) and "N = 1,000" in board
-    picker, board, _ = compare_quality._follow(studio, "shapes", "77")
+    picker, board, *_ = compare_quality._follow(studio, "shapes", "77")
     assert picker["value"] == "most" and "real pictures, N = 250" in board
     assert (
         compare_quality._readable("250") == "250" and compare_quality._readable("most") == "most"
@@ -218,7 +219,11 @@ def test_pressing_a_point_shows_its_samples(studio):
             pressed(wrong)
 
 
-def test_the_bundled_metrics_can_all_be_shown():
+def test_the_bundled_metrics_can_all_be_shown_with_samples_of_both_families():
     studio = Studio(device="cpu")
     for data in ("fashion", "cats"):
         assert "cp-card" in quality_page.page(quality.measured(studio, data))
+        start, frames, end = compare_quality._made(studio, data)["ops"]
+        assert [pane["id"] for pane in start["panes"]] == ["gan", "diffusion"]
+        assert start["note"].startswith("Made beforehand") and end["state"] == "done"
+        assert start["captions"][0].startswith("seed ")

@@ -137,8 +137,10 @@ def _plan(studio: Studio, card: Card, call: Call, seconds: float) -> Spend:
             return _best(studio, card, pictures, min(steps, most), call(pictures))
     steps = max(1, min(int(seconds / call(1)), most))
     one = Contestant(card.name, SAMPLER, steps)
+    fits = steps * call(1) <= seconds
     why = f"the time is enough for {steps} call{'s' * (steps > 1)} of one picture, not for {GOOD}"
-    return Spend("diffusion", one, 1, steps * call(1), steps * call(1) <= seconds, why)
+    why = why if fits else "the time is not enough for one call: it makes one all the same"
+    return Spend("diffusion", one, 1, steps * call(1), fits, why)
 
 
 def _more_pictures(card: Card, call: Call, seconds: float) -> Spend:

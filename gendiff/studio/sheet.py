@@ -28,7 +28,7 @@ h2 { margin-top: 2.5rem }
 div { overflow-x: auto }
 table { border-collapse: collapse; width: 100% }
 th, td { padding: .3rem .8rem .3rem 0; text-align: right; border-bottom: 1px solid #d6d3d1;
-  font-variant-numeric: tabular-nums }
+  font-variant-numeric: tabular-nums; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 figure { margin: 1rem 1rem 1rem 0; display: inline-block }
 img { image-rendering: pixelated; max-width: 28rem; width: 100%; display: block }

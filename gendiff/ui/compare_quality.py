@@ -8,12 +8,12 @@ from typing import Any
 import gradio as gr
 
 from gendiff.errors import GendiffError
-from gendiff.studio import Studio, quality, race
+from gendiff.studio import Studio, bank, quality, race
 from gendiff.studio.contestants import contestant
 from gendiff.studio.race import Lap, Result
 from gendiff.ui import compare_estimate, quality_page
 from gendiff.ui.parts import MODEL_WORK, PRIVATE, QUICK, Page, number_in, on_device, status
-from gendiff.ui.player import Frame, Message, Pane, Player, Run
+from gendiff.ui.player import Frame, Message, Pane, Player, Run, idle
 from gendiff.ui.tables import many
 from gendiff.ui.views import View
 
@@ -72,12 +72,13 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         apply_default_css=False,
         elem_id="compare-quality",
     )
-    line = status()
     player = Player(
+        _made(studio, data.value),
         label="Samples of a point",
         placeholder="Press a point of a chart to see its samples.",
         elem_id="compare-quality-player",
     )
+    line = status()
     settings, estimated, last = compare_estimate.build(studio, data)
     with gr.Accordion("What the numbers mean", open=False):
         gr.Markdown(WHY)
@@ -120,7 +121,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     )
     return View(
         {**settings, "measured": (count, _readable)},
-        [count, board, estimated],
+        [count, board, player, estimated],
         [count],
         lambda chosen, count: _follow(studio, chosen, count),
         {"estimate": last},
@@ -132,7 +133,32 @@ def _follow(studio: Studio, data: str, count: str) -> list[Any]:
     offered = _counts(studio, data)
     count = count if count in dict(offered).values() else BEST
     picker = gr.update(choices=offered, value=count, visible=len(offered) > 1)
-    return [picker, _page(studio, data, count), compare_estimate.waiting()]
+    made = _made(studio, data) or idle()
+    return [picker, _page(studio, data, count), made, compare_estimate.waiting()]
+
+
+def _made(studio: Studio, data: str | None) -> Message | None:
+    """Samples that stand there until a point is pressed: both families', made beforehand."""
+    if data not in bank.banks():
+        return None
+    found = bank.read(data)
+    shelves = [found.shelves[family] for family in ("gan", "diffusion")]
+    earlier = (
+        f", with earlier weights: {', '.join(stale)}" if (stale := found.stale(studio)) else ""
+    )
+    panes = []
+    for one in shelves:
+        height, width, channels = one.pictures.shape[1:]
+        panes.append(Pane(one.kind, one.source, height, width, channels, SHOWN))
+    run = Run(
+        n=1,
+        panes=panes,
+        label="Samples of both families",
+        captions=[f"seed {seed}" for seed in shelves[0].seeds[:SHOWN]],
+        noun="picture",
+        note=f"Made beforehand{earlier}. Press a point of a chart to see its own samples.",
+    )
+    return run.whole([Frame([one.pictures[:SHOWN] for one in shelves])])
 
 
 def _counts(studio: Studio, data: str | None) -> list[tuple[str, str]]:
