@@ -187,3 +187,21 @@ def test_a_class_follows_its_host_and_a_reload_loses_nothing(tab, page, app):
     seat.locator(".qz-leave").click()
     expect(seat.locator(".qz-room")).to_be_hidden()
     assert "room=" not in visitor.url
+
+
+def test_a_link_with_two_data_sets_is_refused_in_the_place_of_its_race(browser, app):
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(f"{app}?tab=compare&lanes=fashion-gan,cats-diffusion:ddim-2")
+    player = page.locator("#compare-player .gd-empty")
+    expect(player).to_contain_text("must have learned the same data set", timeout=SLOW)
+    expect(page.locator("#compare-player")).not_to_contain_text("until your link has run")
+    # The table is of the race that was run beforehand: on a phone nothing of it is cut.
+    table = page.locator("#compare-table .cp-table")
+    expect(table).to_contain_text("DDIM, 50 steps", timeout=SLOW)
+    cut = (
+        "node => [...node.querySelectorAll('td')].some(td => td.scrollWidth > td.clientWidth + 1)"
+    )
+    assert not table.evaluate(cut)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    context.close()
