@@ -82,7 +82,8 @@ def test_every_tab_shows_something_at_once(page, app, size):
 def test_a_projector_shows_pictures_transport_and_numbers_without_scrolling(page, app, name):
     tab = page(app + f"?tab={name}", **SIZES["projector"])
     wait_for_pictures(tab, name)
-    parts = [".gd-stage"] if name == "gan" else [".gd-stage", ".gd-play", ".gd-seek", ".gd-facts"]
+    numbers = ".gd-lanes" if name == "compare" else ".gd-facts"
+    parts = [".gd-stage"] if name == "gan" else [".gd-stage", ".gd-play", ".gd-seek", numbers]
     parts += [".gd-sum"] if name == "denoise" else []  # the formula with the step's numbers
     for part in parts:
         box = visible(tab.locator(f"#{name}-player {part}")).bounding_box()
