@@ -180,7 +180,7 @@ function interval({ right, answers, low, high, better }, parent) {
 }
 
 function matrix(confusion, parent, title) {
-  const table = put("table", "cp-table qz-matrix", null, parent);
+  const table = put("table", "qz-matrix", null, parent);
   const top = put("tr", "", null, put("thead", "", null, table));
   put("th", "", title, top);
   for (const kind of KINDS) put("th", "", `said ${NAMES[kind]}`, top).scope = "col";

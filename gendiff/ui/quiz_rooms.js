@@ -121,6 +121,7 @@ async function start() {
 
 function moved({ round, data, seed, title }) {
   seat = { ...seat, round, data, seed, title, pictures: null };
+  room.querySelector(".qz-truth")?.setAttribute("aria-pressed", "false"); // not yet of this quiz
   plays();
   if (seat.key) look();
 }
@@ -184,7 +185,7 @@ function show(tally, reply) {
     if (!all) put("span", "qz-none", "no answer yet", bar);
     put("b", "", truth ? NAMES[reply.truths[place]] : "", row);
   });
-  if (truth) {
+  if (truth && reply.answers) {
     put("h3", "", `${reply.right} of ${reply.answers} right`, tally);
     interval(reply, tally);
     matrix(reply.confusion, tally, "Truth, and what the class said");

@@ -172,7 +172,10 @@ def test_a_class_follows_its_host_and_a_reload_loses_nothing(tab, page, app):
     )
     tab.wait_for_timeout(2000)  # the tally was drawn again
     assert shown() == voted and len(set(voted)) == 10  # the votes stay beside their pictures
+    host.locator(".qz-truth").click()
+    expect(host.locator(".qz-votes b").first).not_to_be_empty()
     host.locator(".qz-start").click()
+    expect(host.locator(".qz-truth")).to_have_attribute("aria-pressed", "false", timeout=SLOW)
     expect(seat).to_contain_text("The host has started round 2", timeout=SLOW)
     expect(seat).to_contain_text("Picture 1 of 10", timeout=SLOW)
     seat.locator(".qz-real").click()
