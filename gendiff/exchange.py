@@ -32,7 +32,7 @@ def pull(arguments: argparse.Namespace) -> None:
     if offer.note is None:
         print(f"{offer.name}: {offer.size / 1e6:.1f} MB, licence: {offer.facts.licence}")
     with tqdm(total=offer.size, unit="B", unit_scale=True, disable=None, leave=False) as bar:
-        for step in weights.pull(arguments.id, settings):
+        for step in weights.pull(str(offer.exactly), settings):  # what was shown, no newer one
             if isinstance(step, hub.Note):
                 break
             bar.update(step.done - bar.n)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hub_fixtures import ID, unet_files
 
+from gendiff import hub
 from gendiff.__main__ import main
 from gendiff.hub import catalogue
 
@@ -74,3 +75,21 @@ def test_pull_says_size_and_licence_fetches_lists_and_forgets(entry, server, cap
     assert main(["pull", "--forget", ID]) == 0
     assert main(["pull", "--forget", ID]) == 2
     assert "is not here" in capsys.readouterr().err
+
+
+def test_pull_fetches_what_it_has_shown_and_no_newer_commit(
+    server, settings, repo, tmp_path, capsys, monkeypatch
+):
+    look = hub.look
+
+    def then_moved(text, at):
+        offer = look(text, at)
+        monkeypatch.setattr(hub, "look", look)
+        server.add(ID, unet_files(tmp_path, seed=1))  # main is another commit from now on
+        return offer
+
+    monkeypatch.setattr(hub, "look", then_moved)
+    assert main(["pull", ID]) == 2
+    told = capsys.readouterr()
+    assert ID in told.out and f"no revision '{repo}'" in told.err
+    assert not [line for line in server.log if "safetensors" in line]
