@@ -32,6 +32,7 @@ ANSWER = 8.0  # seconds for all that is asked before a download, name resolution
 QUIET = 4.0  # seconds without a byte before we ask whether the network is still there
 DEAD = 9.0  # seconds without a byte, though the Hub is there, after which we give up
 _TICK = 0.2
+_DROPPED = ("ReadError", "RemoteProtocolError")
 # Bytes that huggingface_hub reads before it tells of them. With its own 10 MB a line of 1 MB/s is
 # as quiet as a dead one, and Cancel is heard late.
 _CHUNK = 1 << 14
@@ -93,7 +94,7 @@ def listing(name: Name, settings: Settings, until: float | None = None) -> Listi
             },
         )
 
-    return _answer(Call(again(ask)), name, settings, until or deadline())
+    return _answer(Call(again(ask, *_DROPPED)), name, settings, until or deadline())
 
 
 def text(name: Name, sha: str, file: File, settings: Settings, until: float) -> str:
@@ -103,7 +104,7 @@ def text(name: Name, sha: str, file: File, settings: Settings, until: float) -> 
         url = f"{settings.endpoint}/{name.repo}/resolve/{sha}/{quote(file.path)}"
         return _response(url, settings).content.decode("utf-8", "replace")
 
-    return _answer(Call(again(read)), name, settings, until, file.path)
+    return _answer(Call(again(read, *_DROPPED)), name, settings, until, file.path)
 
 
 def download(
@@ -125,7 +126,8 @@ def download(
         raise in_a_sentence(Stopped(), name, settings)
     given_up = threading.Event()
     told = meter(given_up)
-    call = Call(again(lambda: _cached(name, sha, file.path, settings, told)))
+    # a body that ends too soon it has asked for again by itself
+    call = Call(again(lambda: _cached(name, sha, file.path, settings, told), "ReadError"))
     seen, heard, asked = 0, time.monotonic(), False
     try:
         while not call.done.wait(_TICK):
