@@ -67,7 +67,8 @@ const MARKUP = `
     <details class="gd-more" open>
       <summary>Formulas and curves</summary>
       <div class="gd-info">
-        <div class="gd-html"></div><ol class="gd-code"></ol><div class="gd-charts"></div>
+        <div class="gd-sums"><div class="gd-html"></div><div class="gd-charts"></div></div>
+        <div class="gd-how"><ol class="gd-code"></ol><div class="gd-remark"></div></div>
       </div>
     </details>
     <p class="gd-live" aria-live="polite"></p>
@@ -204,16 +205,17 @@ function clean(html) { // the server made it; still, only plain markup gets into
 
 // ---- Charts ---------------------------------------------------------------------------------
 
-const BOX = { w: 300, h: 140, left: 44, right: 8, top: 8, bottom: 22 };
+const BOX = { w: 300, h: 140, left: 44, right: 8, top: 8, bottom: 22 }, WIDE = { ...BOX, w: 480 };
 
-function chartCard(parent, title) {
+function chartCard(parent, title, box = BOX) {
   const node = make("figure", "gd-chart", null, parent);
   const head = make("figcaption", "", title, node);
-  return { head, svg: draw("svg", { viewBox: `0 0 ${BOX.w} ${BOX.h}`, "aria-hidden": "true" }, node) };
+  node.style.setProperty("--gd-box", box.w);
+  return { head, svg: draw("svg", { viewBox: `0 0 ${box.w} ${box.h}`, "aria-hidden": "true" }, node) };
 }
 
-function axes(svg, [x0, x1], [y0, y1], name) { // draws the ends of both axes, returns both scales
-  const { w, h, left, right, top, bottom } = BOX;
+function axes(svg, [x0, x1], [y0, y1], name, box = BOX) { // draws the ends of both axes, returns both scales
+  const { w, h, left, right, top, bottom } = box;
   const x = (v) => left + ((v - x0) / (x1 - x0 || 1)) * (w - left - right);
   const y = (v) => h - bottom - ((v - y0) / (y1 - y0 || 1)) * (h - top - bottom);
   const short = (v) => (Math.abs(v) < 0.001 * Math.abs(y1 - y0) ? "0"
@@ -238,13 +240,13 @@ function nearest(places, place) {
 
 // Curves of one unit over a common axis; frames: the place of each frame on it. Calls go(k) where
 // a person points at frame k; returns a function that moves the marker to frame k.
-function lineChart(parent, curves, frames, name, go) {
-  const { head, svg } = chartCard(parent), last = frames.length - 1;
+function lineChart(parent, curves, frames, name, box, go) {
+  const { head, svg } = chartCard(parent, null, box), last = frames.length - 1;
   const at = curves.map((curve) => curve.x ?? curve.y.map((_, i) => i));
   const ends = range([...at.flat(), ...frames]);
   if (frames[0] > frames[last]) ends.reverse(); // the run goes from left to right
-  const [x, y] = axes(svg, ends, range(curves.flatMap((curve) => curve.y)), name);
-  const mark = draw("path", { class: "gd-mark", d: `M0 ${BOX.top}V${BOX.h - BOX.bottom}` }, svg);
+  const [x, y] = axes(svg, ends, range(curves.flatMap((curve) => curve.y)), name, box);
+  const mark = draw("path", { class: "gd-mark", d: `M0 ${box.top}V${box.h - box.bottom}` }, svg);
   const lines = curves.map((curve, i) => {
     const d = curve.y.map((v, j) => // a new stroke after what is not finite
       v === null ? "" : `${curve.y[j - 1] == null ? "M" : "L"}${x(at[i][j]).toFixed(1)} ${y(v).toFixed(1)}`);
@@ -254,8 +256,8 @@ function lineChart(parent, curves, frames, name, go) {
   });
   const point = (event) => {
     if (event.type === "pointermove" && !event.buttons) return;
-    const box = svg.getBoundingClientRect();
-    go(nearest(frames.map(x), ((event.clientX - box.left) / box.width) * BOX.w));
+    const seen = svg.getBoundingClientRect();
+    go(nearest(frames.map(x), ((event.clientX - seen.left) / seen.width) * box.w));
   };
   for (const type of ["pointerdown", "pointermove"]) svg.addEventListener(type, point);
   return (k) => {

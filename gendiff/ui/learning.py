@@ -32,7 +32,9 @@ def build(studio: Studio) -> None:
             label="Model",
             elem_id="learning-model",
         )
-        player = Player(label="How a model learned", elem_id="learning-player", exports=["gif"])
+        player = Player(
+            label="How a model learned", exports=["gif"], beside=True, elem_id="learning-player"
+        )
 
     @bounded
     def show(name: str) -> Message:

@@ -3,7 +3,7 @@
 //   watch    calls back on a message  server   server.refill({run, from}) answers what is lacking
 //   trigger  sends an event to Python: "settle", "pick", "export"; the page's address hears of a
 //            rest by the DOM event "gendiff-rest" (page.js)
-//   GIVEN    what Python's Player was given: label, placeholder, exports
+//   GIVEN    what Python's Player was given: label, placeholder, exports, beside
 // The messages are described in runs.py. Frames stay here as raw bytes; nothing but refill asks
 // the server again.
 
@@ -13,7 +13,7 @@ element.innerHTML = MARKUP;
 const root = element.querySelector(".gd");
 const $ = (name) => root.querySelector(`.gd-${name}`);
 const [stage, strip, seekbar, menu, formula, more] = ["stage", "strip", "seek", "menu", "html", "more"].map($);
-const said = ["facts", "charts", "code", "html"].map($);
+const said = ["facts", "charts", "code", "html", "remark"].map($);
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 
 // ---- Receiving ------------------------------------------------------------------------------
@@ -102,7 +102,9 @@ function offerSpeeds(speeds) { // the chosen one stays, if there is such a one
 function buildCharts() { // one for each unit: curves of one unit share it
   const axis = S.start.axis ?? [...Array(S.start.n).keys()], units = new Map();
   S.start.curves.forEach((curve, i) => units.set(curve.unit || i, [...(units.get(curve.unit || i) ?? []), curve]));
-  S.charts = [...units.values()].map((curves) => lineChart($("charts"), curves, axis, S.start.axis_label, seek));
+  // Under a formula, with the algorithm beside it, there is room for a wide one.
+  const box = S.start.code.length && root.clientWidth > 50 * em() ? WIDE : BOX;
+  S.charts = [...units.values()].map((curves) => lineChart($("charts"), curves, axis, S.start.axis_label, box, seek));
 }
 
 // The frame that a link names (?tab=denoise&step=7): the run that the link starts rests there.
@@ -194,15 +196,18 @@ let narrow = null, folded = null;
 const zoom = () => root.currentCSSZoom ?? 1; // a page may enlarge itself on a projector
 
 function layout() {
-  const width = stage.clientWidth, count = S.panes.length;
+  const full = root.hasAttribute("data-full"), tall = window.innerHeight / zoom(), count = S.panes.length;
+  const beside = GIVEN.beside && !full && S.charts.length > 0 && root.clientWidth > 50 * em() && tall < 70 * em();
+  root.toggleAttribute("data-beside", beside);
+  const width = stage.clientWidth;
   if (!width || !count) return;
   narrow = root.clientWidth < 35 * em();
   const long = S.start.code.length + S.start.curves.length > 0;
   if (folded !== (folded = narrow && long)) more.open = !folded; // on a phone
-  const full = root.hasAttribute("data-full"), gap = 1.25 * em(), title = 1.9 * em();
+  const gap = 1.25 * em(), title = 1.9 * em();
   // What is above and below the pictures keeps its room, so that the transport and the numbers stay
   // in view; a low window gets no less than a third of it.
-  const tall = window.innerHeight / zoom(), part = S.n > 1 ? 0.56 : 0.66;
+  const part = S.n > 1 ? 0.56 : 0.66;
   const spare = tall - (S.n > 1 ? 24 : narrow ? 20 : 17) * em();
   const height = full ? Math.max(stage.clientHeight, 160) : clamp(spare, 0.34 * tall, part * tall);
   let best = { score: 0 };
@@ -260,7 +265,8 @@ function placeTiles(pane, width, height) {
 }
 
 function buildStrip() { // thumbnails along the run, each at the place of its frame
-  const wanted = S.start.strip === null || S.n < 3 ? 0 : Math.min(S.n, clamp(Math.floor(seekbar.clientWidth / (3.5 * em())), 5, 14));
+  const least = (window.innerHeight / zoom() < 48 * em() ? 2.75 : 3.5) * em(); // smaller on a projector
+  const wanted = S.start.strip === null || S.n < 3 ? 0 : Math.min(S.n, clamp(Math.floor(seekbar.clientWidth / least), 5, 14));
   if (S.thumbs.length !== wanted) {
     strip.replaceChildren();
     S.thumbs = Array.from({ length: wanted }, (_, i) => {
@@ -385,10 +391,16 @@ function paintInfo(frame, k) {
   const known = Object.entries(S.start.facts).map(([name, values]) => [name, values[k]]);
   writeFacts($("facts"), { ...Object.fromEntries(known), ...frame.facts });
   formula.classList.toggle("gd-old", Boolean(frame.lacking));
-  if (S.formula !== frame.html) formula.replaceChildren(...clean((S.formula = frame.html)));
+  if (S.formula !== frame.html) writeFormula(frame.html);
   if (frame.hist) (S.histogram ??= histogramChart($("charts"), frame.hist))(frame.hist);
   for (const moveMarker of S.charts) moveMarker(S.step);
   paintLines(frame, k);
+}
+
+function writeFormula(html) { // what it says of the algorithm stands under that
+  const parts = [...clean((S.formula = html))], notes = parts.filter((node) => node.classList?.contains("note"));
+  formula.replaceChildren(...parts.filter((node) => !notes.includes(node)));
+  $("remark").replaceChildren(...notes);
 }
 
 // The lines of code that a frame carries out. Where there is time for it, one after the other; then,

@@ -172,8 +172,8 @@ def _read(name: str) -> str:
     return Path(__file__).with_name(name).read_text("utf-8")
 
 
-class _WithoutStub(ComponentMeta):
-    """gradio's metaclass writes player.pyi beside this file at import; this one does not."""
+class WithoutStub(ComponentMeta):
+    """gradio's metaclass writes a .pyi beside a component's file at import; this one does not."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> type:
         if "__init__" in attrs:
@@ -181,7 +181,7 @@ class _WithoutStub(ComponentMeta):
         return ABCMeta.__new__(cls, name, bases, attrs)
 
 
-class Player(gr.HTML, metaclass=_WithoutStub):
+class Player(gr.HTML, metaclass=WithoutStub):
     """Plays the messages of `gendiff.ui.runs`; as an output it takes one message at a time.
 
     Events, whose facts a handler reads from its gr.EventData:
@@ -192,7 +192,8 @@ class Player(gr.HTML, metaclass=_WithoutStub):
                 the whole grid. One frame as PNG needs no server and is always offered.
 
     label is its name for a screen reader until a run brings its own, placeholder what an empty
-    player says.
+    player says. beside: on a wide screen a run's curves and formulas stand beside its pictures,
+    not under them.
     """
 
     def __init__(
@@ -202,6 +203,7 @@ class Player(gr.HTML, metaclass=_WithoutStub):
         label: str = "Player",
         placeholder: str = "Nothing to show yet.",
         exports: Sequence[Literal["gif", "webp", "mp4", "png"]] = (),
+        beside: bool = False,
         store: RunStore | None = None,
         visible: bool | Literal["hidden"] = True,
         elem_id: str | None = None,
@@ -214,7 +216,12 @@ class Player(gr.HTML, metaclass=_WithoutStub):
         self.placeholder, self.exports = placeholder, list(exports)
         # In the script, not as gr.HTML's props: gradio forgets those of a component that gets a
         # message before its tab was opened.
-        given = {"label": label, "placeholder": placeholder, "exports": self.exports}
+        given = {
+            "label": label,
+            "placeholder": placeholder,
+            "exports": self.exports,
+            "beside": beside,
+        }
         super().__init__(
             value,
             label=label,

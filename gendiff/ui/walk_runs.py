@@ -122,7 +122,7 @@ def _formula(symbol: str, lane: Lane, index: int, place: Place) -> str:
     )
     norm = f"<mn>{lane.norms[index]:.3f}</mn><msqrt><mn>{lane.dim}</mn></msqrt>"
     return (
-        f"<p><math>{symbol}<mo>=</mo>{w_a}{a}<mo>+</mo>{w_b}{b}<mo>,</mo></math> "
+        f"<p><math>{symbol}<mo>=</mo>{w_a}{a}</math> <math><mo>+</mo>{w_b}{b}<mo>,</mo></math> "
         f"<math>{_BAR}{symbol}{_BAR}<mo>=</mo>{norm}</math></p>"
     )
 
