@@ -21,7 +21,6 @@ def whole(what: str, value: Any, lowest: int, highest: int) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or not lowest <= number <= highest:
-        raise GendiffError(
-            f"{what} must be a whole number from {lowest:,} to {highest:,}; got {str(value)[:40]}."
-        )
+        got = "the field is empty" if value is None else f"got {str(value)[:40]}"
+        raise GendiffError(f"{what} must be a whole number from {lowest:,} to {highest:,}; {got}.")
     return number

@@ -255,7 +255,7 @@ def test_a_visitor_who_leaves_stops_the_work_within_a_step(handler, count_calls)
         ({"steps": None}, "Steps is no number"),
         ({"guidance": 21}, "from 0 to 20"),
         ({"guidance": float("nan")}, "Guidance scale is no number"),
-        ({"eta": 2}, "eta"),
+        ({"eta": 2}, "eta goes from 0"),
         ({"label": "7"}, "from 0 to 2"),
         ({"model": None}, "no diffusion model"),
         ({"model": "tiny-gan"}, "diffusion model"),

@@ -163,6 +163,8 @@ def test_the_number_decides_and_without_it_the_board(call, studio):
         (None, {"data": "shapes", "pixels": "AAAA"}, COSINE, "0", "no picture of 8 x 8"),
         (None, {"data": "shapes", "pixels": None}, COSINE, "0", "no picture of 8 x 8"),
         (4, None, ("cosine", 0, 0.008, None, None), "0", "from 1 to 1,000"),
+        (4, None, ("cosine", 5000, 0.008, None, None), "0", "from 1 to 1,000; got 5000."),
+        (4, None, ("cosine", None, 0.008, None, None), "0", "the field is empty"),
         (4, None, ("cosine", 30, None, None, None), "0", "the field is empty"),
         (4, None, ("linear", 30, 0.01, 2, None), "0", "beta_T goes from"),
         (4, None, COSINE, "-1", "Seeds are whole numbers"),

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gendiff.errors import GendiffError
@@ -117,6 +118,22 @@ def test_bad_input_is_one_sentence(call, view, name, seeds, said):
         call("run", view, name, seeds, "any", 3.0)
 
 
+@pytest.mark.parametrize(
+    ("bound", "said"), [(50, "got 50"), (0, "got 0"), (None, "the field is empty")]
+)
+def test_a_truncation_beyond_the_sliders_ends_is_one_sentence(call, bound, said):
+    with pytest.raises(gr.Error, match=f"from 0.1 to 3, which is off; {said}"):
+        call("run", "generated", "tiny-gan", "0", "any", bound)
+
+
+def test_the_precision_reaches_the_networks(call, studio):
+    for dtype in ("float32", "bfloat16"):
+        made = call("run", "generated", "tiny-gan", "0-3", "any", 3.0, dtype)
+        assert made[-2][1].dtype == dtype
+        assert f"{dtype}, batch 4" in made[1]["ops"][0]["note"]
+    assert studio.model("tiny-gan", "bfloat16").dtype == torch.bfloat16
+
+
 def test_how_many_makes_a_range_from_the_first_seed():
     assert gan._first_seeds("7, 9, 100", 4) == "7-10"
     assert gan._first_seeds("7", 1) == "7"
@@ -178,6 +195,7 @@ def test_the_address_takes_only_what_the_controls_take(call, page):
         "seeds": "0-64",
         "label": "3",
         "truncation": "0.05",
+        "precision": "int8",
     }
     assert bad.keys() == kept.keys()
     for name, text in bad.items():

@@ -169,6 +169,9 @@ def test_the_handler_makes_walks_and_grids(built):
         ({"label": "dragon"}, "choose one from the list"),
         ({"label": "7"}, "class"),
         ({"frames": 500}, "Frames must be"),
+        ({"frames": None}, "Frames must be .* the field is empty"),
+        ({"view": "grid", "seeds": "1-4", "side": 10**6}, "must be"),
+        ({"steps": 5000}, "must be"),
     ],
 )
 def test_bad_input_is_one_sentence(built, wrong, said):

@@ -28,12 +28,14 @@ HALF = 16  # pictures of each kind in a mix: 32 can be taken in at a glance
 @dataclass(frozen=True)
 class Ask:
     """What to draw: a GAN's name, one seed a picture, one class or None (each seed draws its own),
-    and the bound on the numbers of z or None (see `gendiff.gan.truncated`)."""
+    the bound on the numbers of z or None (see `gendiff.gan.truncated`), and the networks' dtype,
+    None for the studio's own."""
 
     model: str
     seeds: tuple[int, ...]
     label: int | None = None
     truncation: float | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def draw(studio: Studio, ask: Ask) -> Sheet:
     Raises:
         GendiffError: no such GAN; seeds, class or truncation that it cannot take.
     """
-    model = _gan(studio, ask.model)
+    model = _gan(studio, ask)
     if len(ask.seeds) > PICTURES_MAX:
         raise GendiffError(
             f"Ask for at most {PICTURES_MAX} pictures at once; got {len(ask.seeds)}."
@@ -146,7 +148,7 @@ def mix(studio: Studio, ask: Ask) -> Mixed:
     Raises:
         GendiffError: as `draw`; no bundled real pictures of this data set or class.
     """
-    model, sheet = _gan(studio, ask.model), draw(studio, ask)
+    model, sheet = _gan(studio, ask), draw(studio, ask)
     if model.discriminator is None:
         raise GendiffError(f"{model.card.title} gives no verdict. {model.no_verdict}")
     real = studio.real(model.card.data)
@@ -172,10 +174,10 @@ def mix(studio: Studio, ask: Ask) -> Mixed:
     return Mixed(pictures, names, tuple(seeds[i] for i in order), verdicts, seconds)
 
 
-def _gan(studio: Studio, name: str) -> Gan:
-    model = studio.model(name)
+def _gan(studio: Studio, ask: Ask) -> Gan:
+    model = studio.model(ask.model, ask.dtype)
     if not isinstance(model, Gan):
-        raise GendiffError(f"{name} is no GAN; pick a GAN.")
+        raise GendiffError(f"{ask.model} is no GAN; pick a GAN.")
     return model
 
 

@@ -146,8 +146,9 @@ def make_schedule(name: str, T: float | None, values: Sequence[float | None]) ->
             f"There is no schedule {str(name)[:40]!r}; choose one of {', '.join(PARAMETERS)}."
         )
     if T is None or not 1 <= T <= T_MAX or int(T) != T:
+        got = "the field is empty" if T is None else f"got {T:g}"
         raise GendiffError(
-            f"T, the number of steps, is a whole number from 1 to {T_MAX:,}; got {T}."
+            f"T, the number of steps, is a whole number from 1 to {T_MAX:,}; {got}."
         )
     chosen = {}
     for parameter, value in zip(PARAMETERS[name], [*values, None, None, None], strict=False):

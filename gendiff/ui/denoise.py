@@ -27,6 +27,7 @@ from gendiff.ui.parts import (
     MODEL_WORK,
     PRIVATE,
     Page,
+    Slider,
     choice_of,
     class_index,
     class_picker,
@@ -39,6 +40,8 @@ from gendiff.ui.parts import (
     wire_stop,
 )
 from gendiff.ui.player import Curve, Frame, Message, Pane, Player, Run, stream
+from gendiff.ui.precision import dtype_of, precision_picker
+from gendiff.ui.precision import reader as precision_reader
 
 SAMPLERS = [
     ("DDIM: deterministic, few steps", "ddim"),
@@ -47,7 +50,6 @@ SAMPLERS = [
     ("DPM-Solver++ (2M): fewest steps", "dpmpp_2m"),
     ("Heun: two calls a step", "heun"),
 ]
-PRECISIONS = [("fastest here", "auto"), ("float32", "float32"), ("bfloat16", "bfloat16")]
 SEEDS, STEPS_MAX, GUIDANCE_MAX = "0-3", 1000, 10
 CACHED = "64mb"  # of runs that are played again for whoever asks for the same
 _SCALED = f"The picture of ε is ε ÷ {EPS_SCALE}: nearly all of N(0, 1) then lies within [−1, 1]."
@@ -219,11 +221,11 @@ def _controls(studio: Studio) -> dict[str, gr.components.Component]:
             SEEDS, label="Seeds", max_length=200, min_width=110, elem_id="denoise-seeds"
         )
     sampler = gr.Dropdown(SAMPLERS, value="ddim", label="Sampler")
-    steps = gr.Slider(1, STEPS_MAX, value=50, step=1, label="Steps")
+    steps = Slider(1, STEPS_MAX, value=50, step=1, label="Steps")
     with gr.Accordion("More settings", open=False):
         every = gr.Button(f"All {STEPS_MAX} steps", size="sm", elem_id="denoise-every")
         every.click(None, None, steps, js=f"() => {STEPS_MAX}", **PRIVATE)
-        guidance = gr.Slider(
+        guidance = Slider(
             0,
             GUIDANCE_MAX,
             value=1,
@@ -231,7 +233,7 @@ def _controls(studio: Studio) -> dict[str, gr.components.Component]:
             label="Guidance scale",
             info="1: none. Above: more typical of the class, twice the work.",
         )
-        eta = gr.Slider(
+        eta = Slider(
             0,
             1,
             value=0,
@@ -242,7 +244,7 @@ def _controls(studio: Studio) -> dict[str, gr.components.Component]:
         variance = gr.Radio(
             VARIANCES, value="posterior", label="Variance", info="DDPM only: how much new noise."
         )
-        precision = gr.Dropdown(PRECISIONS, value="auto", label="Precision")
+        precision = precision_picker(studio, model)
     return {
         "model": model,
         "label": label,
@@ -269,7 +271,7 @@ def _readers(studio: Studio, model: gr.Dropdown) -> dict[str, Callable[[str], An
         "guidance": number_in(0, GUIDANCE_MAX, whole=False),
         "eta": number_in(0, 1, whole=False),
         "variance": choice_of(*VARIANCES),
-        "precision": choice_of(*(value for _, value in PRECISIONS)),
+        "precision": precision_reader(),
     }
 
 
@@ -299,7 +301,7 @@ def read_settings(
         guidance,
         eta,
         variance,
-        None if precision == "auto" else precision,
+        dtype_of(precision),
     )
 
 

@@ -22,6 +22,7 @@ from gendiff.ui.pad import shown as on_shelf
 from gendiff.ui.parts import (
     PRIVATE,
     Page,
+    Slider,
     bounded,
     choice_of,
     heading,
@@ -52,7 +53,7 @@ class Controls:
     board: gr.HTML
     upload: gr.UploadButton
     kind: gr.Dropdown
-    steps: gr.Slider
+    steps: Slider
     left: gr.HTML
     presets: dict[str, gr.Button]
     go: gr.Button
@@ -126,16 +127,8 @@ def _open_example() -> list[Any]:
 
 def _controls(studio: Studio) -> Controls:
     model = model_picker(studio, "diffusion", "Data and network")
-    board = pad(studio, model.value, PICTURE, "forward-pad")
-    upload = gr.UploadButton(
-        "Upload a picture",
-        file_types=["image"],
-        type="binary",
-        size="sm",
-        elem_id="forward-upload",
-    )
     kind = gr.Dropdown(SCHEDULES, value=KIND, label="Noise schedule", elem_id="forward-schedule")
-    steps = gr.Slider(
+    steps = Slider(
         1, T_MAX, value=T_MAX, step=1, label="T, the number of steps", elem_id="forward-T"
     )
     style = files("gendiff.ui").joinpath("forward.css").read_text("utf-8")
@@ -146,6 +139,14 @@ def _controls(studio: Studio) -> Controls:
     )
     with gr.Row(elem_classes="fw-presets"):
         presets = {text: gr.Button(text, size="sm", min_width=80) for text in PRESETS}
+    board = pad(studio, model.value, PICTURE, "forward-pad")
+    upload = gr.UploadButton(
+        "Upload a picture",
+        file_types=["image"],
+        type="binary",
+        size="sm",
+        elem_id="forward-upload",
+    )
     with gr.Accordion("More settings", open=False):
         with gr.Row(elem_classes="fw-parameters"):
             fields = [

@@ -20,6 +20,7 @@ from gendiff.ui.parts import (
     ANY,
     PRIVATE,
     Page,
+    Slider,
     bounded,
     choice_of,
     class_index,
@@ -31,6 +32,8 @@ from gendiff.ui.parts import (
     status,
 )
 from gendiff.ui.player import Frame, Message, Pane, Player, Run
+from gendiff.ui.precision import AUTO, dtype_of, precision_picker
+from gendiff.ui.precision import reader as precision_reader
 
 # A queue of its own: G and D take some tenths of a second, and must not wait for half a minute
 # behind diffusion runs; one at a time, so that fifty visitors cannot crowd those out either.
@@ -78,7 +81,8 @@ class Rail:
     label: gr.Dropdown
     seeds: gr.Textbox
     count: gr.Number
-    cut: gr.Slider
+    cut: Slider
+    precision: gr.Dropdown
     go: gr.Button
     new: gr.Button
     said: gr.Textbox
@@ -120,6 +124,7 @@ def build(studio: Studio, page: Page) -> None:
         seeds=(rail.seeds, _readable_seeds),
         label=(rail.label, choice_of(ANY, *classes)),
         truncation=(rail.cut, number_in(CUT_LEAST, CUT_OFF, whole=False)),
+        precision=(rail.precision, precision_reader()),
     )
     first = [stage.player, stage.detail, stage.generated, stage.mixed, shown]
     show = partial(_open_example, studio)
@@ -144,7 +149,7 @@ def _rail(studio: Studio) -> Rail:
             precision=0,  # no bounds here: gradio's own refusal of them is not shown
         )
     with gr.Accordion("More settings", open=False):
-        cut = gr.Slider(
+        cut = Slider(
             CUT_LEAST,
             CUT_OFF,
             value=CUT_OFF,
@@ -153,12 +158,13 @@ def _rail(studio: Studio) -> Rail:
             info="Keeps each number of z within ± this: more typical, less varied. 3 is off.",
             elem_id="gan-truncation",
         )
+        precision = precision_picker(studio, model)
     with gr.Column(elem_classes="run"):
         with gr.Row(elem_classes="actions"):
             go = gr.Button("Generate", variant="primary", min_width=100, elem_id="gan-run")
             new = gr.Button("New seeds", variant="secondary", min_width=100, elem_id="gan-new")
         said = status()
-    return Rail(mode, model, label, seeds, count, cut, go, new, said)
+    return Rail(mode, model, label, seeds, count, cut, precision, go, new, said)
 
 
 def _stage() -> Stage:
@@ -177,13 +183,15 @@ def _stage() -> Stage:
 
 def _wire(studio: Studio, rail: Rail, stage: Stage, shown: gr.State) -> None:
     @bounded
-    def run(view: str, name: str, text: str, of: str, bound: float) -> list[Any]:
+    def run(
+        view: str, name: str, text: str, of: str, bound: float | None, precision: str = AUTO
+    ) -> list[Any]:
         """The view that is asked for is filled and visible, the other one hidden."""
-        ask = _ask(studio, name, text, of, bound)
+        ask = _ask(studio, name, text, of, bound, dtype_of(precision))
         here, away, count = gr.update(visible=True), gr.update(visible=False), len(ask.seeds)
         if view == MIXED:
             mix = adversarial.mix(studio, ask)
-            html = verdict.mixture(mix, _conditions(studio, len(mix.pictures)))
+            html = verdict.mixture(mix, _conditions(studio, ask, len(mix.pictures)))
             return [
                 away,
                 gr.skip(),
@@ -205,13 +213,14 @@ def _wire(studio: Studio, rail: Rail, stage: Stage, shown: gr.State) -> None:
             return gr.skip()
         return verdict.one_picture(adversarial.draw(studio, known[1]).picked(int(event.tile)))
 
-    asked = [rail.mode, rail.model, rail.seeds, rail.label, rail.cut]
+    asked = [rail.mode, rail.model, rail.seeds, rail.label, rail.cut, rail.precision]
     results = [stage.generated, stage.player, stage.detail, stage.mixed, shown, rail.count]
     options = {"show_progress": "minimal", "show_progress_on": rail.said, **QUICK_WORK, **PRIVATE}
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
     # input, not release: arrow keys and typed numbers count, too. While a slider is dragged, only
     # the last position waits ("always_last").
-    changed = [rail.mode.input, rail.model.input, rail.label.input, rail.cut.input]
+    pickers = [rail.mode, rail.model, rail.label, rail.cut, rail.precision]
+    changed = [part.input for part in pickers]
     triggers = [rail.go.click, rail.seeds.submit, *changed]
     gr.on(triggers, run, asked, results, trigger_mode="always_last", **options)
     stage.player.pick(pick, shown, stage.detail, **quick)
@@ -242,7 +251,7 @@ def example(studio: Studio) -> Message:
     message = grid(studio, sheet, note).whole([Frame([sheet.pictures])])
     arrays = {"picture": sheet.pictures[0].tolist(), "z": sheet.z[0].tolist()}
     mixed = adversarial.mix(studio, ask)
-    said = f"pre-computed: {title}, {_conditions(studio, len(mixed.pictures))}"
+    said = f"pre-computed: {title}, {_conditions(studio, ask, len(mixed.pictures))}"
     return {
         **message,
         "picked": {**asdict(sheet.picked(0)), **arrays},
@@ -273,7 +282,8 @@ def grid(studio: Studio, sheet: Sheet, note: str = "") -> Run:
     count, height, width, channels = sheet.pictures.shape
     pairs = zip(sheet.ask.seeds, sheet.names, strict=True)
     always = count <= CAPTIONED
-    timing = f"G: {count} pictures in {1e3 * sheet.seconds:.0f} ms ({_conditions(studio, count)})"
+    conditions = _conditions(studio, sheet.ask, count)
+    timing = f"G: {count} pictures in {1e3 * sheet.seconds:.0f} ms ({conditions})"
     return Run(
         n=1,
         panes=[Pane("x", "", height, width, channels, count)],
@@ -288,8 +298,8 @@ def grid(studio: Studio, sheet: Sheet, note: str = "") -> Run:
     )
 
 
-def _conditions(studio: Studio, batch: int) -> str:
-    return f"{studio.conditions()}, batch {batch}, NFE 1"
+def _conditions(studio: Studio, ask: Ask, batch: int) -> str:
+    return f"{studio.conditions(ask.dtype)}, batch {batch}, NFE 1"
 
 
 def _default(studio: Studio) -> Ask | None:
@@ -298,15 +308,22 @@ def _default(studio: Studio) -> Ask | None:
     return Ask(cards[0].name, tuple(parse(SEEDS))) if cards else None
 
 
-def _ask(studio: Studio, name: str, text: str, of: str, bound: float | None) -> Ask:
-    """The controls' values as a question."""
+def _ask(
+    studio: Studio, name: str, text: str, of: str, bound: float | None, dtype: str | None
+) -> Ask:
+    """The controls' values as a question; GendiffError for what is none."""
     label = class_index(of)
     # When another model is picked, the class picker follows a moment later: a class that the new
     # model does not have is "any", as the picker is about to say.
     if label is not None and label >= len(studio.card(name).classes):
         label = None
-    truncation = None if bound is None or bound >= CUT_OFF else float(bound)
-    return Ask(name, tuple(parse(text, PICTURES_MAX)), label, truncation)
+    if bound is None or not CUT_LEAST <= bound <= CUT_OFF:
+        got = "the field is empty" if bound is None else f"got {bound:g}"
+        raise GendiffError(
+            f"Truncation goes from {CUT_LEAST} to {CUT_OFF:g}, which is off; {got}."
+        )
+    truncation = None if bound == CUT_OFF else float(bound)
+    return Ask(name, tuple(parse(text, PICTURES_MAX)), label, truncation, dtype)
 
 
 def _new_seeds(count: float | None) -> str:

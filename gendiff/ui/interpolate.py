@@ -19,6 +19,7 @@ from gendiff.ui.parts import (
     MODEL_WORK,
     PRIVATE,
     Page,
+    Slider,
     bounded,
     choice_of,
     class_index,
@@ -83,14 +84,14 @@ def build(studio: Studio, page: Page) -> None:
                 value="slerp",
                 label="Path",
             )
-            frames = gr.Slider(2, FRAMES_MAX, FRAMES, step=1, label="Frames")
-            side = gr.Slider(2, SIDE_MAX, SIDE, step=1, label="Pictures a side", visible=False)
+            frames = Slider(2, FRAMES_MAX, FRAMES, step=1, label="Frames")
+            side = Slider(2, SIDE_MAX, SIDE, step=1, label="Pictures a side", visible=False)
             with gr.Accordion("More settings", open=False):
                 label = gr.Dropdown(
                     _classes(studio, first), value=ANY, label="Class", allow_custom_value=True
                 )  # see parts.class_picker
                 loop = gr.Checkbox(True, label="Loop back to the first seed")
-                steps = gr.Slider(
+                steps = Slider(
                     2,
                     STEPS_MAX,
                     STEPS,
@@ -108,6 +109,7 @@ def build(studio: Studio, page: Page) -> None:
             player = Player(
                 label="Interpolation",
                 exports=("gif", "webp", "mp4", "png"),
+                beside=True,
                 elem_id=f"{TAB}-player",
             )
             gr.Markdown(

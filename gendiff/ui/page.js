@@ -68,6 +68,14 @@
     tell(query);
   });
 
+  // ---- Numbers ------------------------------------------------------------------------------
+  // What is typed beyond a slider's ends stays, to be answered in words (parts.Slider): gradio would
+  // put the end there in silence as the field is left.
+  document.addEventListener("blur", (event) => {
+    const { target } = event, typed = target.matches?.(".rail input[type=number]:not(#tab-compare *)");
+    if (typed && (target.value === "" || !target.validity.valid)) event.stopPropagation();
+  }, { capture: true });
+
   // ---- One message at a time ----------------------------------------------------------------
   // gradio piles errors up; style.css shows the last one. It stays until the next thing that
   // somebody does, but not while the field that it is about is being put right.

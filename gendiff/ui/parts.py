@@ -12,7 +12,7 @@ import gradio as gr
 from gendiff.errors import GendiffError
 from gendiff.studio import Studio, zero
 from gendiff.ui.page import PRIVATE, QUICK, Page, Reader, Setting
-from gendiff.ui.runs import stopped
+from gendiff.ui.player import WithoutStub, stopped
 
 __all__ = [
     "ANY",
@@ -22,6 +22,7 @@ __all__ = [
     "Page",
     "Reader",
     "Setting",
+    "Slider",
     "bounded",
     "choice_of",
     "class_index",
@@ -74,6 +75,14 @@ def on_device(estimate: Callable[..., float]) -> Callable[[F], F]:
     """`bounded`, for model work: on ZeroGPU with a GPU for about estimate(*the same arguments)
     seconds; what cannot be estimated, because it makes no sense, costs none."""
     return lambda handler: bounded(zero.on_gpu(bounded(handler), estimate))
+
+
+class Slider(gr.Slider, metaclass=WithoutStub):
+    """A slider whose ends bind its handle alone. gradio would refuse a number typed beyond them
+    before any handler of ours is asked: in its own words, and with a traceback in the log."""
+
+    def preprocess(self, payload: float | None) -> float | None:
+        return payload
 
 
 def model_picker(studio: Studio, family: str, label: str = "Model") -> gr.Dropdown:
