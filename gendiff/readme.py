@@ -13,9 +13,11 @@ from typing import Any
 from gendiff.cards import CONFIG, FEATURES, Card
 from gendiff.errors import GendiffError
 from gendiff.results import Metrics, Score
+from gendiff.sources import SOURCES
 
 README, SHEET = "README.md", "sheet.png"
 BEGIN, END = "<!-- numbers: made by `python -m gendiff cards` -->", "<!-- end of numbers -->"
+CREDITS = ("<!-- credits: made by `python -m gendiff cards` -->", "<!-- end of credits -->")
 _LICENCES = {"MIT": "mit", "CC BY 4.0": "cc-by-4.0"}  # as the Hub spells them
 _DATASETS = {"fashion": "zalando-datasets/fashion_mnist"}  # on the Hub; the cats are not there
 _LIMITS = {
@@ -314,16 +316,30 @@ def cards(folder: Path) -> list[tuple[Card, Metrics | None]]:
 
 
 def with_numbers(project: str, folder: Path) -> str:
-    """The project's README with the block between its marks made anew.
+    """The project's README with what stands between its marks, numbers and credits, made anew.
 
     Raises:
-        GendiffError: the marks are missing.
+        GendiffError: marks are missing.
     """
-    before, mark, rest = project.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise GendiffError(f"README.md lacks the marks {BEGIN!r} and {END!r}.")
-    return f"{before}{BEGIN}\n{summary(cards(folder))}\n{END}{after}"
+    found = cards(folder)
+    numbered = _between(project, BEGIN, END, summary(found))
+    return _between(numbered, *CREDITS, credits([card for card, _ in found]))
+
+
+def _between(project: str, begin: str, end: str, made: str) -> str:
+    before, mark, rest = project.partition(begin)
+    _, last, after = rest.partition(end)
+    if not mark or not last:
+        raise GendiffError(f"README.md lacks the marks {begin!r} and {end!r}.")
+    return f"{before}{begin}\n{made}\n{end}{after}"
+
+
+def credits(found: Iterable[Card]) -> str:
+    """Whose work the models' data are, and the code, as a list in Markdown."""
+    known = dict.fromkeys(card.data for card in found if card.data in SOURCES)
+    lines = [f"- {SOURCES[name].credited()}" for name in sorted(known)]
+    code = "- **Code**: MIT. Equations and their papers stand beside the code that uses them."
+    return "\n".join([*lines, code])
 
 
 def refresh_all(folder: Path) -> None:

@@ -34,6 +34,17 @@ class Source:
     source: str = "computed"
     install: str = "nothing to install"
 
+    def credited(self) -> str:
+        """Whose work it is, in one paragraph of Markdown, for the app and the README alike."""
+        rest = self.credit.removeprefix(self.title)  # the name is not said twice
+        licence = "" if self.licence in rest else f" Licence: {self.licence}."
+        link = "" if self.source in self.credit else f" [Source]({self.source})."
+        joint = ": " if rest == self.credit else ""
+        return (
+            f"**{self.title}**{joint}{rest}.{licence}{link} The weights trained on it carry the "
+            "same licence."
+        )
+
 
 FASHION = Source(
     name="fashion",

@@ -56,6 +56,15 @@ def wait_for_pictures(tab, name):
     )
 
 
+# What a tab teaches with: the formula with a step's numbers, the norms against the shell, the
+# curves and the signal left at T.
+TAUGHT = {
+    "denoise": ["#denoise-player .gd-sum", "#denoise-player .gd-code"],
+    "interpolate": ["#interpolate-player .gd-chart svg", "#interpolate-player .gd-html"],
+    "forward": ["#forward-gauge .fw-gauge", "#forward-player .gd-chart svg"],
+}
+
+
 def visible(part):
     part.wait_for()  # a box asked for while the part is drawn anew is None
     return part
@@ -74,6 +83,11 @@ def test_every_tab_shows_something_at_once(page, app, size):
         assert wide <= 0, f"{name} is {wide} pixels too wide"
     tab.get_by_role("tab", name="About", exact=True).click()
     tab.get_by_text("Two families, the same pictures").wait_for()
+    wide = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0, f"About is {wide} pixels too wide"
+    hidden = """() => [...document.querySelectorAll("#tab-about :is(table, .cp-card)")]
+      .filter((part) => part.scrollWidth > part.clientWidth + 1).length"""
+    assert tab.evaluate(hidden) == 0  # every column of every table is there to be read
     assert "David Revoy" in tab.locator("#tab-about, [role=tabpanel]:visible").last.inner_text()
     tab.screenshot(path=SHOTS / f"{size}-about.png", full_page=True)
 
@@ -84,9 +98,10 @@ def test_a_projector_shows_pictures_transport_and_numbers_without_scrolling(page
     wait_for_pictures(tab, name)
     numbers = ".gd-lanes" if name == "compare" else ".gd-facts"
     parts = [".gd-stage"] if name == "gan" else [".gd-stage", ".gd-play", ".gd-seek", numbers]
-    parts += [".gd-sum"] if name == "denoise" else []  # the formula with the step's numbers
+    parts = [f"#{name}-player {part}" for part in parts]
+    parts += TAUGHT.get(name, [])
     for part in parts:
-        box = visible(tab.locator(f"#{name}-player {part}")).bounding_box()
+        box = visible(tab.locator(part).last).bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= 720, part
     canvas = tab.locator(f"#{name}-player canvas").first.bounding_box()
     assert canvas["height"] >= 190  # big enough to be seen from the last row
@@ -152,6 +167,31 @@ def test_a_damaged_link_is_said_and_harmless(page, app):
     tab.get_by_test_id("toast-text").first.wait_for()
     assert "link" in tab.get_by_test_id("toast-text").first.inner_text().lower()
     page(app + "?tab=nowhere").get_by_role("tab", name="GAN", exact=True).wait_for()
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "typed", "said"),
+    [
+        ("denoise", "Steps", "5000", "from 1 to 1,000; got 5000"),
+        ("denoise", "Steps", "", "no number"),
+        ("interpolate", "Frames", "1", "from 2 to 120; got 1"),
+        ("forward", "T, the number of steps", "0", "from 1 to 1,000; got 0"),
+    ],
+)
+def test_a_number_beyond_the_sliders_ends_is_answered_and_stays(
+    page, app, capfd, name, label, typed, said
+):
+    tab = page(app + f"?tab={name}")
+    wait_for_pictures(tab, name)
+    run = player(tab, name).get_attribute("data-run")
+    field = tab.get_by_role("spinbutton", name=label).first
+    field.fill(typed)
+    tab.locator(f"#{name}-run").click()
+    tab.get_by_test_id("toast-text").last.wait_for()
+    assert said in tab.get_by_test_id("toast-text").last.inner_text()
+    assert field.input_value() == typed
+    assert player(tab, name).get_attribute("data-run") == run
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_stop_really_stops(page, app):
