@@ -44,7 +44,8 @@ def again(work: Callable[[], Any], *dropped: str) -> Callable[[], Any]:
             try:
                 return work()
             except Exception as error:
-                if last or {kind.__name__ for kind in type(error).__mro__}.isdisjoint(dropped):
+                kinds = (*type(error).__mro__, *type(error.__cause__).__mro__)
+                if last or {kind.__name__ for kind in kinds}.isdisjoint(dropped):
                     raise
 
     return tried

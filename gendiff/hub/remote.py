@@ -32,7 +32,8 @@ ANSWER = 8.0  # seconds for all that is asked before a download, name resolution
 QUIET = 4.0  # seconds without a byte before we ask whether the network is still there
 DEAD = 9.0  # seconds without a byte, though the Hub is there, after which we give up
 _TICK = 0.2
-_DROPPED = ("ReadError", "RemoteProtocolError")
+_CLOSED = ("ReadError", "WriteError", "CloseError")
+_DROPPED = (*_CLOSED, "RemoteProtocolError")
 # Bytes that huggingface_hub reads before it tells of them. With its own 10 MB a line of 1 MB/s is
 # as quiet as a dead one, and Cancel is heard late.
 _CHUNK = 1 << 14
@@ -127,7 +128,7 @@ def download(
     given_up = threading.Event()
     told = meter(given_up)
     # a body that ends too soon it has asked for again by itself
-    call = Call(again(lambda: _cached(name, sha, file.path, settings, told), "ReadError"))
+    call = Call(again(lambda: _cached(name, sha, file.path, settings, told), *_CLOSED))
     seen, heard, asked = 0, time.monotonic(), False
     try:
         while not call.done.wait(_TICK):
