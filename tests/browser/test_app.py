@@ -101,7 +101,9 @@ def test_a_projector_shows_pictures_transport_and_numbers_without_scrolling(page
     parts = [f"#{name}-player {part}" for part in parts]
     parts += TAUGHT.get(name, [])
     for part in parts:
-        box = visible(tab.locator(part).last).bounding_box()
+        box = None
+        while box is None:  # what is played is drawn anew, frame by frame
+            box = visible(tab.locator(part).last).bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= 720, part
     canvas = tab.locator(f"#{name}-player canvas").first.bounding_box()
     assert canvas["height"] >= 190  # big enough to be seen from the last row
