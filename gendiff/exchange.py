@@ -28,11 +28,12 @@ def pull(arguments: argparse.Namespace) -> None:
     if arguments.id is None:
         print(_offers(settings))
         return
-    offer = hub.look(arguments.id, settings)
+    steps = weights.pull(arguments.id, settings)
+    offer = next(steps)
     if offer.note is None:
         print(f"{offer.name}: {offer.size / 1e6:.1f} MB, licence: {offer.facts.licence}")
     with tqdm(total=offer.size, unit="B", unit_scale=True, disable=None, leave=False) as bar:
-        for step in weights.pull(str(offer.exactly), settings):  # what was shown, no newer one
+        for step in steps:
             if isinstance(step, hub.Note):
                 break
             bar.update(step.done - bar.n)

@@ -153,18 +153,21 @@ def pull(
     text: str,
     settings: hub.Settings | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Iterator[hub.Progress | hub.Note]:
-    """Fetch a model from the Hub: how far it is, again and again, and at last its note.
+) -> Iterator[hub.Offer | hub.Progress | hub.Note]:
+    """Fetch a model from the Hub: what it is; how far it is, again and again; at last its note.
 
-    The note comes once the model has been loaded; of one that cannot be, nothing is kept.
+    Whoever takes no more than the offer has fetched nothing. The note comes once the model has
+    been loaded; of one that cannot be, nothing is kept.
 
     Raises:
         GendiffError: what `gendiff.hub.look` and `gendiff.hub.fetch` raise; weights that are not
             those of the configuration.
     """
     settings = settings or hub.Settings.here()
-    offer = hub.look(text, settings)
-    yield from hub.fetch(offer, settings, cancelled)
+    until = hub.deadline()  # one for what is asked and for the first byte
+    offer = hub.look(text, settings, until)
+    yield offer
+    yield from hub.fetch(offer, settings, cancelled, until)
     note = offer.note or hub.find(offer.exactly, settings)
     try:
         model = load_note(note, "cpu", "float32")

@@ -82,8 +82,8 @@ def test_pull_fetches_what_it_has_shown_and_no_newer_commit(
 ):
     look = hub.look
 
-    def then_moved(text, at):
-        offer = look(text, at)
+    def then_moved(text, *more):
+        offer = look(text, *more)
         monkeypatch.setattr(hub, "look", look)
         server.add(ID, unet_files(tmp_path, seed=1))  # main is another commit from now on
         return offer

@@ -193,8 +193,10 @@ def test_a_typed_model_is_fetched_once_its_size_and_licence_stood_there(
     *_, (line, shown) = pull(ID, shown)  # the same words, of an older commit
     assert "again" in line and repo not in shown
     assert not [one for one in server.log if "safetensors" in one] and not studio.fetched.cards()
+    server.log.clear()
     *_, (line, _) = pull(ID, shown)
     assert "is here" in line and studio.card(ID)
+    assert len([one for one in server.log if "/tree/" in one]) == 1  # one press asks once
     *_, (line, _) = pull(ID, "")  # here already: nothing is fetched, so nothing is asked
     assert "is here" in line
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from hub_fixtures import ID, SCHEDULER, unet_files
 from hub_server import HubServer
-from huggingface_hub import constants, file_download, hf_hub_download
+from huggingface_hub import constants, file_download, get_session, hf_hub_download
 
 import gendiff
 from gendiff import hub, weights
@@ -30,7 +30,7 @@ QUICK = 10.0  # seconds within which a dead network is told
 
 def pulled(text, settings):
     """What pull says: bytes, and the note."""
-    *steps, note = weights.pull(text, settings)
+    _, *steps, note = weights.pull(text, settings)
     return steps, note
 
 
@@ -139,6 +139,14 @@ def test_a_branch_is_asked_for_every_time_and_a_new_commit_is_seen(
     assert note.facts.sha == newer
 
 
+def test_weights_that_another_commit_has_are_not_fetched_again(server, settings, repo):
+    pulled(ID, settings)
+    server.add(ID, {**server.repos[ID].files, "README.md": b"new words"})
+    server.log.clear()
+    assert pulled(f"{ID}@main", settings)[1].facts.sha != repo
+    assert not [line for line in server.log if line.startswith("GET") and "safetensors" in line]
+
+
 def test_size_and_licence_are_known_before_the_download(server, settings, repo):
     offer = hub.look(ID, settings)
     assert offer.facts.licence == "apache-2.0"
@@ -230,24 +238,47 @@ def test_an_address_without_a_host(settings, repo):
 
 
 def test_silent(server, settings, repo, monkeypatch):
-    monkeypatch.setattr(remote, "ANSWER", 0.5)
+    monkeypatch.setattr(remote, "DEAD", 0.5)
     server.silent = True
     fails("does not answer", settings=settings)
 
 
 def test_the_patience_with_a_silent_hub_is_within_the_bound():
-    assert remote.ANSWER < QUICK and 2 * remote.QUIET + 1 < QUICK and remote.DEAD < QUICK
+    assert remote.QUIET + 1 < remote.DEAD < QUICK
 
 
 def test_one_deadline_for_all_that_is_asked_before_a_download(server, settings, repo, monkeypatch):
-    monkeypatch.setattr(remote, "ANSWER", 1.5)
+    monkeypatch.setattr(remote, "DEAD", 1.5)
     server.mute = "README.md"  # the list of files came; then the line died
     fails("does not answer", settings=settings, within=3.5)
     assert f"GET /api/models/{ID}/tree/{repo}" in server.log
 
 
+def test_one_deadline_from_a_press_to_the_first_byte(server, settings, repo, monkeypatch):
+    monkeypatch.setattr(remote, "DEAD", 4.0)
+    server.mute = "config.json"
+    start, steps = time.monotonic(), weights.pull(ID, settings)
+    assert next(steps).facts.sha == repo
+    time.sleep(3.0)  # as if it had taken that long to tell
+    with pytest.raises(GendiffError, match="Nothing comes of config.json"):
+        list(steps)
+    assert time.monotonic() - start < 6.0  # and not 3 + 4
+
+
+def test_a_call_that_is_given_up_ends_and_closes_nobody_elses_connection(server, settings, repo):
+    offer = hub.look(ID, settings)
+    session, before = get_session(), set(threading.enumerate())
+    server.close()
+    with pytest.raises(GendiffError, match="cannot be reached"):
+        list(hub.fetch(offer, settings))
+    for thread in set(threading.enumerate()) - before:
+        thread.join(3.0)
+        assert not thread.is_alive()
+    assert get_session() is session and not session.is_closed
+
+
 def test_silent_in_the_middle(server, settings, repo, monkeypatch):
-    monkeypatch.setattr(remote, "QUIET", 0.3)
+    monkeypatch.setattr(remote, "DEAD", 2.0)
     offer = hub.look(ID, settings)
     server.silent = True
     with pytest.raises(GendiffError, match="does not answer"):
@@ -255,8 +286,7 @@ def test_silent_in_the_middle(server, settings, repo, monkeypatch):
     nothing_is_here(settings)
 
 
-def test_gone_in_the_middle(server, settings, repo, monkeypatch):
-    monkeypatch.setattr(remote, "QUIET", 0.3)
+def test_gone_in_the_middle(server, settings, repo):
     offer = hub.look(ID, settings)
     server.close()
     start = time.monotonic()

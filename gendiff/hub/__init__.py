@@ -20,7 +20,7 @@ from gendiff.errors import GendiffError
 from gendiff.hub import catalogue, formats, remote, store
 from gendiff.hub.formats import Facts, Format
 from gendiff.hub.names import Name, looks_like_one
-from gendiff.hub.remote import File, Progress
+from gendiff.hub.remote import File, Progress, deadline
 from gendiff.hub.settings import Settings
 from gendiff.hub.store import Note, forget, notes
 from gendiff.hub.store import write as keep
@@ -31,6 +31,7 @@ __all__ = [
     "Offer",
     "Progress",
     "Settings",
+    "deadline",
     "fetch",
     "find",
     "forget",
@@ -78,8 +79,10 @@ def find(name: Name, settings: Settings) -> Note | None:
     return note or _in_cache(wanted, settings)
 
 
-def look(text: str, settings: Settings) -> Offer:
+def look(text: str, settings: Settings, until: float | None = None) -> Offer:
     """What a person's id means, from the cache or from the Hub; nothing large is fetched.
+
+    until: the `deadline` for all that is asked, if it has begun already.
 
     Raises:
         GendiffError: no id; not allowed here; what `remote.listing` raises; a format that is not
@@ -88,7 +91,7 @@ def look(text: str, settings: Settings) -> Offer:
     name = _pinned(allowed(text, settings))
     if name.revision != "main" and (note := find(name, settings)) is not None:
         return Offer(name, note.form, (), note.facts, note)
-    until = remote.deadline()  # one for all that is asked
+    until = until or deadline()
     listing = remote.listing(name, settings, until)
     inside = name.path("")
     files = {
@@ -112,9 +115,14 @@ def look(text: str, settings: Settings) -> Offer:
 
 
 def fetch(
-    offer: Offer, settings: Settings, cancelled: Callable[[], bool] = lambda: False
+    offer: Offer,
+    settings: Settings,
+    cancelled: Callable[[], bool] = lambda: False,
+    until: float | None = None,
 ) -> Iterator[Progress]:
     """Fetch what was offered, small files first: they may show that it is of no use.
+
+    until: the `deadline` of the first byte, if it has begun already.
 
     Raises:
         GendiffError: as `remote.download`; no room on the disk; a file that arrives damaged; a
@@ -126,7 +134,7 @@ def fetch(
     done, kept, folder = 0, [], settings.cache
     entry = catalogue.entry(offer.name)
     for path, file in zip(offer.form.files, offer.files, strict=True):
-        for step in remote.download(offer.name, offer.facts.sha, file, settings, cancelled):
+        for step in remote.download(offer.exactly, file, settings, cancelled, until):
             if isinstance(step, Path):
                 folder = step.parents[path.count("/")]
                 told = file.sha256 or file.git
@@ -135,6 +143,7 @@ def fetch(
                 kept.append(store.checked(step, path, file.size, told))
                 done += file.size
             yield Progress(done + (step if isinstance(step, int) else 0), offer.size)
+        until = None
         if len(kept) == len(offer.form.small):
             formats.check(folder, offer.form)
     store.write(_note(offer.facts, offer.form, folder, tuple(kept)), settings)
@@ -160,7 +169,7 @@ def _pinned(name: Name) -> Name:
 
 def _in_cache(name: Name, settings: Settings) -> Note | None:
     """A model that another program has put into the cache; its files' names there are hashes."""
-    place = settings.cache / f"models--{name.repo.replace('/', '--')}"
+    place = settings.folder(name.repo)
     sha = name.revision
     if not name.pinned:
         try:

@@ -8,8 +8,6 @@ from typing import Any
 
 from gendiff.hub.sentences import Stopped
 
-_AGAIN = 5  # as often as huggingface_hub tries on
-
 
 class Call:
     """A function at work in a thread that nobody has to wait for."""
@@ -30,25 +28,6 @@ class Call:
         if self._error is not None:
             raise self._error
         return self._value
-
-
-def again(work: Callable[[], Any], *dropped: str) -> Callable[[], Any]:
-    """The same work, begun again if the connection was dropped: one of these errors of httpx's.
-
-    huggingface_hub keeps connections open, and a server may close one just as it is used again; a
-    call that was given up, and tries on where nobody is, closes those of all others each time.
-    """
-
-    def tried() -> Any:
-        for last in (False,) * _AGAIN + (True,):
-            try:
-                return work()
-            except Exception as error:
-                kinds = (*type(error).__mro__, *type(error.__cause__).__mro__)
-                if last or {kind.__name__ for kind in kinds}.isdisjoint(dropped):
-                    raise
-
-    return tried
 
 
 def meter(given_up: threading.Event) -> Any:

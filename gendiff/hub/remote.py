@@ -1,9 +1,9 @@
 """The Hub as a server: what a repository holds, and its files, within bounded time.
 
-huggingface_hub does the talking. Left alone it waits 23 s for a Hub that refuses connections and
-minutes for one that is silent, and no argument changes that. So each of its calls runs in a
-thread of its own; this side waits as long as it sees fit, and a call that is given up ends by
-itself later, without harm: the cache only ever receives whole files.
+huggingface_hub does the talking. Left alone it waits minutes for a server that is silent, and no
+argument changes that. So each of its calls runs in a thread of its own; this side waits as long
+as it sees fit, and a call that is given up ends by itself later, without harm: the cache only
+ever receives whole files, and no call closes the connections that all of them share.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gendiff.hub.calls import Call, again, meter
+from gendiff.hub.calls import Call, meter
 from gendiff.hub.names import Name
 from gendiff.hub.sentences import (
     Broken,
@@ -28,12 +28,11 @@ from gendiff.hub.sentences import (
 )
 from gendiff.hub.settings import Settings
 
-ANSWER = 8.0  # seconds for all that is asked before a download, name resolution included
-QUIET = 4.0  # seconds without a byte before we ask whether the network is still there
-DEAD = 9.0  # seconds without a byte, though the Hub is there, after which we give up
+# Seconds from a press to a file's first byte, with all that is asked before and name resolution,
+# and then from byte to byte, after which we give up.
+DEAD = 9.0
+QUIET = 4.0  # seconds that one request waits for its server
 _TICK = 0.2
-_CLOSED = ("ReadError", "WriteError", "CloseError")
-_DROPPED = (*_CLOSED, "RemoteProtocolError")
 # Bytes that huggingface_hub reads before it tells of them. With its own 10 MB a line of 1 MB/s is
 # as quiet as a dead one, and Cancel is heard late.
 _CHUNK = 1 << 14
@@ -68,8 +67,8 @@ class Progress:
 
 
 def deadline() -> float:
-    """When the Hub must have told what is asked before a download (time.monotonic)."""
-    return time.monotonic() + ANSWER
+    """When we give up, if a person presses now and no byte comes (time.monotonic)."""
+    return time.monotonic() + DEAD
 
 
 def listing(name: Name, settings: Settings, until: float | None = None) -> Listing:
@@ -95,7 +94,7 @@ def listing(name: Name, settings: Settings, until: float | None = None) -> Listi
             },
         )
 
-    return _answer(Call(again(ask, *_DROPPED)), name, settings, until or deadline())
+    return _answer(Call(ask), name, settings, until or deadline())
 
 
 def text(name: Name, sha: str, file: File, settings: Settings, until: float) -> str:
@@ -105,19 +104,20 @@ def text(name: Name, sha: str, file: File, settings: Settings, until: float) -> 
         url = f"{settings.endpoint}/{name.repo}/resolve/{sha}/{quote(file.path)}"
         return _response(url, settings).content.decode("utf-8", "replace")
 
-    return _answer(Call(again(read, *_DROPPED)), name, settings, until, file.path)
+    return _answer(Call(read), name, settings, until, file.path)
 
 
 def download(
     name: Name,
-    sha: str,
     file: File,
     settings: Settings,
     cancelled: Callable[[], bool] = lambda: False,
+    until: float | None = None,
 ) -> Iterator[int | Path]:
     """Fetch one file into the cache: bytes that are here so far, now and then; then its path.
 
-    Closing the iterator, or `cancelled`, gives the transfer up.
+    Closing the iterator, or `cancelled`, gives the transfer up. name: with the commit. until: the
+    `deadline` of the first byte, if it has begun already.
 
     Raises:
         GendiffError: as `listing`, and for a transfer that breaks off, falls silent or finds no
@@ -127,9 +127,8 @@ def download(
         raise in_a_sentence(Stopped(), name, settings)
     given_up = threading.Event()
     told = meter(given_up)
-    # a body that ends too soon it has asked for again by itself
-    call = Call(again(lambda: _cached(name, sha, file.path, settings, told), *_CLOSED))
-    seen, heard, asked = 0, time.monotonic(), False
+    call = Call(lambda: _cached(name, file, settings, told))
+    seen, until, asked = 0, until or deadline(), False
     try:
         while not call.done.wait(_TICK):
             if cancelled():
@@ -138,48 +137,56 @@ def download(
             yield min(told.count, file.size)
             if told.came > _OFTEN * file.size:
                 raise Broken
-            quiet = time.monotonic() - heard
+            left = until - time.monotonic()
             if told.heard != seen:
-                seen, heard, asked = told.heard, time.monotonic(), False
-            elif quiet > DEAD:
+                seen, until, asked = told.heard, deadline(), False
+            elif left < 0:
                 raise Withheld
-            elif quiet > QUIET and not asked:
-                _still_there(settings)
+            elif left < QUIET + 1 and not asked:
+                _still_there(settings, until)
                 asked = True
-        yield _arrived(call, settings)
+        yield _arrived(call, settings, until)
     except Exception as error:
         raise in_a_sentence(error, name, settings, file.path) from error
     finally:
         given_up.set()
 
 
-def _cached(name: Name, sha: str, path: str, settings: Settings, told: Any) -> Path:
+def _cached(name: Name, file: File, settings: Settings, told: Any) -> Path:
     """A file of the repository, in the cache: huggingface_hub's own download, unbounded."""
-    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub import constants, errors, hf_hub_download
 
     constants.DOWNLOAD_CHUNK_SIZE = _CHUNK
-    return Path(
-        hf_hub_download(
+    place = settings.folder(name.repo)
+    blob = place / "blobs" / str(file.sha256 or file.git)
+    here = blob.exists() or (place / "snapshots" / str(name.revision) / file.path).exists()
+    try:
+        path = hf_hub_download(
             name.repo,
-            path,
-            revision=sha,
+            file.path,
+            revision=name.revision,
             cache_dir=settings.cache,
             endpoint=settings.endpoint,
             token=settings.token,
-            etag_timeout=QUIET,
+            etag_timeout=DEAD,
             tqdm_class=told,
+            # Else it asks a Hub that is gone for 23 s, and at each try closes the connections of
+            # all calls, those in the middle of another file, too. What is here is not forced.
+            force_download=not here,
         )
-    )
+    except (errors.LocalEntryNotFoundError, ValueError) as error:
+        raise (error.__cause__ or error) from None  # what its first request met
+    return Path(path)
 
 
-def _arrived(call: Call, settings: Settings) -> Path:
+def _arrived(call: Call, settings: Settings, until: float) -> Path:
     """Where the file is; what failed though the Hub is there failed at its file server."""
     try:
         return call.result()
     except Exception as error:
         if not nobody_there(error):
             raise
-        _still_there(settings)
+        _still_there(settings, until)
         raise Withheld from error
 
 
@@ -213,7 +220,7 @@ def _response(url: str, settings: Settings, **options: Any) -> Any:
     return response
 
 
-def _still_there(settings: Settings) -> None:
+def _still_there(settings: Settings, until: float) -> None:
     """Raises unless the Hub answers anything at all."""
 
     def ask() -> None:
@@ -221,18 +228,19 @@ def _still_there(settings: Settings) -> None:
 
         get_session().head(settings.endpoint, timeout=QUIET)
 
-    call = Call(ask)
-    if not call.done.wait(QUIET + 1):
-        raise Silent
-    call.result()
+    _by(until, Call(ask))
 
 
 def _answer(
     call: Call, name: Name, settings: Settings, until: float, file: str | None = None
 ) -> Any:
     try:
-        if not call.done.wait(max(0.0, until - time.monotonic())):
-            raise Silent
-        return call.result()
+        return _by(until, call)
     except Exception as error:
         raise in_a_sentence(error, name, settings, file) from error
+
+
+def _by(until: float, call: Call) -> Any:
+    if not call.done.wait(max(0.0, until - time.monotonic())):
+        raise Silent
+    return call.result()

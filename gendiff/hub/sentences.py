@@ -39,18 +39,16 @@ def in_a_sentence(
     return kind(_sentence(error, name, settings, file or "its list of files"))
 
 
-def nobody_there(error: BaseException | None) -> bool:
+def nobody_there(error: BaseException) -> bool:
     """Whether no server answered."""
     from huggingface_hub import errors
 
-    if isinstance(error, errors.LocalEntryNotFoundError):
-        error = error.__cause__
     return isinstance(error, Silent | errors.OfflineModeIsEnabled) or not _kinds(error).isdisjoint(
         ("TimeoutException", "ConnectError")
     )
 
 
-def _kinds(error: BaseException | None) -> set[str]:
+def _kinds(error: BaseException) -> set[str]:
     """The names of its classes: huggingface_hub 1 speaks through httpx, 2 through httpx2."""
     return {kind.__name__ for kind in type(error).__mro__}
 
@@ -58,7 +56,7 @@ def _kinds(error: BaseException | None) -> set[str]:
 def _sentence(error: BaseException, name: Name, settings: Settings, what: str) -> str:
     from huggingface_hub import errors
 
-    # The order matters: a gated repository is also a missing one, a missing file also a local one.
+    # The order matters: a gated repository is also a missing one.
     if isinstance(error, Stopped):
         return f"The download of {name.id} was cancelled; nothing of it is used."
     if isinstance(error, Withheld):
@@ -83,8 +81,6 @@ def _sentence(error: BaseException, name: Name, settings: Settings, what: str) -
         return f"{name.repo} has no file {what} at this revision; choose another model."
     if isinstance(error, errors.DisabledRepoError):
         return f"The Hub has disabled {name.repo}; choose another model."
-    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
-        return _sentence(error.__cause__, name, settings, what)
     return _of_the_network(error, name, settings, what)
 
 

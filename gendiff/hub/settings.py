@@ -58,3 +58,7 @@ class Settings:
             access=access,  # type: ignore[arg-type]
             token=token,
         )
+
+    def folder(self, repo: str) -> Path:
+        """Where huggingface_hub keeps a repository: blobs/HASH, and snapshots/COMMIT/PATH."""
+        return self.cache / f"models--{repo.replace('/', '--')}"

@@ -72,7 +72,9 @@ class Fetched:
 
     def look(self, text: str) -> Looked:
         """Ask the Hub about a model, or the cache; GendiffError as `gendiff.hub.look`."""
-        offer = hub.look(text, self.settings)
+        return self._looked(hub.look(text, self.settings))
+
+    def _looked(self, offer: hub.Offer) -> Looked:
         entry = catalogue.entry(offer.name)
         return Looked(
             id=offer.name.id,
@@ -88,10 +90,15 @@ class Fetched:
 
     def pull(
         self, text: str, cancelled: Callable[[], bool] = lambda: False
-    ) -> Iterator[hub.Progress | Card]:
-        """Fetch a model: how far it is, and at last its card; it is then in `cards`."""
+    ) -> Iterator[Looked | hub.Progress | Card]:
+        """Fetch a model: what it is; how far it is; at last its card, and it is in `cards`.
+
+        Whoever takes no more than the first has fetched nothing.
+        """
         for step in weights.pull(text, self.settings, cancelled):
-            if isinstance(step, hub.Note):
+            if isinstance(step, hub.Offer):
+                yield self._looked(step)
+            elif isinstance(step, hub.Note):
                 with self._guard:
                     self._notes[step.facts.name] = step
                 if step.card is not None:

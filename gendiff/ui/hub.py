@@ -79,18 +79,18 @@ def _wire(
         stay = [gr.skip()] * len(pickers)
         try:
             yield ["Asking the Hub \N{HORIZONTAL ELLIPSIS}", gr.skip(), *stay]
-            looked = fetched.look(text or "")
-            told = facts(looked)
-            # what stands on the page is what was agreed to: this model at this commit, or nothing
-            if not (looked.here or text in listed or seen == told):
-                again = f"Press Download again to fetch {_size(looked)}, {_licence(looked)}."
-                yield [again, told, *stay]
-                return
-            yield ["Starting \N{HORIZONTAL ELLIPSIS}", told, *stay]
-            for step in fetched.pull(looked.exactly):
-                if isinstance(step, Card):
+            for step in fetched.pull(text or ""):
+                if isinstance(step, Looked):
+                    told = facts(step)
+                    # what stands on the page is what was agreed to: this model at this commit
+                    if not (step.here or text in listed or seen == told):
+                        again = f"Press Download again to fetch {_size(step)}, {_licence(step)}."
+                        yield [again, told, *stay]
+                        return
+                    yield ["Starting \N{HORIZONTAL ELLIPSIS}", told, *stay]
+                elif isinstance(step, Card):
                     said = f"{step.title} is here: choose it as the model in the tabs above."
-                    yield [said, facts(fetched.look(looked.exactly)), *_choices(pickers)]
+                    yield [said, facts(fetched.look(step.name)), *_choices(pickers)]
                 else:
                     said = f"{step.done / 1e6:.1f} of {step.total / 1e6:.1f} MB"
                     yield [said, gr.skip(), *stay]
