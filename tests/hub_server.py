@@ -43,6 +43,7 @@ class HubServer:
         mute: requests for paths that end so are taken, and nothing is said.
         files_at: the address of another server that large files are sent to, as the Hub does.
         hidden: paths that are listed, but not there.
+        xet: offer large files by Xet, too, the Hub's other transfer.
     """
 
     def __init__(self) -> None:
@@ -52,7 +53,7 @@ class HubServer:
         self.log: list[str] = []
         self.status, self.slow, self.hidden = 0, 0.0, set()
         self.gated = self.disabled = self.silent = self.dumb = self.cut = self.corrupt = False
-        self.stalled, self.mute, self.files_at = False, "", ""
+        self.stalled, self.mute, self.files_at, self.xet = False, "", "", False
         self.released = threading.Event()
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -158,6 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
         git, sha256 = hashes(data)
         headers = {} if self.hub.dumb else {**headers, "ETag": f'"{sha256 or git}"'}
         size = len(data)
+        if self.hub.xet and sha256:
+            token = f"{self.hub.url}/api/models/xet-read-token"
+            headers |= {"X-Xet-Hash": sha256, "X-Xet-Refresh-Route": token}
         if self.hub.files_at and sha256:
             where = {"Location": self.hub.files_at + self.path, "X-Linked-Size": size}
             return self._send(302, {**headers, **where, "X-Linked-ETag": f'"{sha256}"'})

@@ -11,7 +11,6 @@ import shutil
 import threading
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ from huggingface_hub import constants, file_download, get_session, hf_hub_downlo
 import gendiff
 from gendiff import hub, weights
 from gendiff.errors import GendiffError
-from gendiff.hub import Name, Settings, calls, catalogue, remote
+from gendiff.hub import Name, Settings, catalogue, remote
 from gendiff.nets.simple_cnn import FiveLayers, SimpleConfig, SimpleDiscriminator, SimpleGenerator
 
 QUICK = 10.0  # seconds within which a dead network is told
@@ -168,28 +167,6 @@ def test_a_slow_line_is_not_taken_for_a_dead_one(server, settings, repo, monkeyp
     assert note.family == "diffusion" and len({step.done for step in steps}) > 8
 
 
-def test_what_xet_counts_twice_is_counted_once():
-    told = pytest.importorskip("huggingface_hub.utils._xet_progress_reporting")
-    given_up = threading.Event()
-    meter = calls.meter(given_up)
-    report = SimpleNamespace(
-        total_bytes=100,
-        total_bytes_completed=40,
-        total_bytes_completion_rate=None,
-        total_transfer_bytes_completed=70,
-        total_transfer_bytes_completion_rate=None,
-    )
-    with told.XetDownloadProgressReporter(
-        reconstruction_desc="x", total=100, log_level=20, tqdm_class=meter
-    ) as progress:
-        progress.update_progress(report)
-        assert meter.count == 40 and meter.heard >= 70
-        given_up.set()
-        report.total_transfer_bytes_completed = 80
-        with pytest.raises(calls.Stopped):
-            progress.update_progress(report)
-
-
 def test_our_own_format_travels(server, settings, saved):
     files = {path.name: path.read_bytes() for path in (saved / "tiny-gan").iterdir()}
     server.add("me/tiny-gan", files)
@@ -309,6 +286,14 @@ def test_large_files_come_from_another_server(server, files, settings, repo):
     assert pulled(ID, settings)[1].family == "diffusion"
     weights_at = f"GET /{ID}/resolve/{repo}/diffusion_pytorch_model.safetensors"
     assert weights_at in files.log and weights_at not in server.log
+
+
+def test_xet_is_not_used(server, files, settings, repo, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    server.xet = True
+    assert pulled(ID, settings)[1].family == "diffusion"
+    assert f"GET /{ID}/resolve/{repo}/diffusion_pytorch_model.safetensors" in files.log
+    assert not [line for line in server.log + files.log if "xet" in line]
 
 
 @pytest.mark.parametrize("fault", ["silent", "stalled"])

@@ -33,33 +33,21 @@ class Call:
 def meter(given_up: threading.Event) -> Any:
     """A stand-in for tqdm that counts bytes, and stops the transfer once it is given up.
 
-    count: bytes of the file that are here. came: with those that came in vain. heard: grows with
-    every byte from the network.
+    count: bytes of the file that are here. came: with those that came in vain.
     """
     from tqdm import tqdm
 
     class Meter(tqdm):
-        count = came = heard = 0
+        count = came = 0
 
         def __init__(self, *args: Any, **options: Any) -> None:
             options.pop("name", None)  # huggingface_hub's own addition
-            self.bytes = options.get("unit") == "B"
             super().__init__(*args, **{**options, "disable": True})
 
         def update(self, n: float | None = 1) -> None:
-            self.update_transfer(n)
-            if self.bytes:
-                Meter.count += int(n or 0)
-                Meter.came += max(0, int(n or 0))
-
-        # Xet tells of what has come, and of what of it is put together, in two counts; whoever
-        # has these two methods is told both, and not given a second bar that counts again.
-        def update_transfer(self, n: float | None = 1) -> None:
             if given_up.is_set():
                 raise Stopped
-            Meter.heard += abs(int(n or 0))
-
-        def set_transfer_postfix_str(self, *_: Any, **__: Any) -> None:
-            pass
+            Meter.count += int(n or 0)
+            Meter.came += max(0, int(n or 0))
 
     return Meter

@@ -138,8 +138,8 @@ def download(
             if told.came > _OFTEN * file.size:
                 raise Broken
             left = until - time.monotonic()
-            if told.heard != seen:
-                seen, until, asked = told.heard, deadline(), False
+            if told.came != seen:
+                seen, until, asked = told.came, deadline(), False
             elif left < 0:
                 raise Withheld
             elif left < QUIET + 1 and not asked:
@@ -157,6 +157,8 @@ def _cached(name: Name, file: File, settings: Settings, told: Any) -> Path:
     from huggingface_hub import constants, errors, hf_hub_download
 
     constants.DOWNLOAD_CHUNK_SIZE = _CHUNK
+    # Xet, its other transfer, talks to servers of its own and writes beside the cache
+    constants.HF_HUB_DISABLE_XET = True
     place = settings.folder(name.repo)
     blob = place / "blobs" / str(file.sha256 or file.git)
     here = blob.exists() or (place / "snapshots" / str(name.revision) / file.path).exists()
