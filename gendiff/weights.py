@@ -145,7 +145,8 @@ def load_note(note: hub.Note, device: str | None = None, dtype: str | None = Non
     note.intact()
     if note.form.kind != "own":
         return formats.opened(note.folder, note.form, note.facts, target, precision)
-    card = replace(Card.read(note.folder), name=note.facts.name)
+    card, name = Card.read(note.folder), note.facts.name
+    card = replace(card, name=name, title=f"{card.title} ({name})")  # the bundled one may be here
     return _own_model(note.folder, card, target, precision)
 
 

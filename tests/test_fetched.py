@@ -1,4 +1,4 @@
-"""Models from the Hub in the application: fetched once, then in every tab like any other."""
+"""Models from the Hub in the application: fetched once, then in the tabs like any other."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from gendiff.errors import GendiffError
 from gendiff.hub import catalogue
 from gendiff.images import from_uint8
 from gendiff.nets.simple_cnn import SimpleConfig, SimpleDiscriminator, SimpleGenerator
+from gendiff.noise import classes
 from gendiff.studio import Studio, adversarial, denoising, models, noising, service, walk
+from gendiff.studio.contestants import contestants
 from gendiff.studio.fetched import Fetched, Looked, _checked
-from gendiff.ui import build, hub, verdict
+from gendiff.ui import build, hub, interpolate, verdict
 from gendiff.ui.parts import model_picker, offered
 
 GAN = "someone/gans/wgan_cifar10"
@@ -107,22 +109,70 @@ def test_a_foreign_gan_with_a_discriminator_judges(studio, server):
         adversarial.mix(studio, adversarial.Ask(name, (1, 2)))
 
 
-def test_a_pair_that_learned_the_same_walks(studio, server, tmp_path, monkeypatch):
-    shas = server.add("someone/gans", {"wgan_cifar10/ckpt/best/model.pt": gan_file()})
-    sha = server.add(ID, unet_files(tmp_path))
-    about = ("r", (), 1, {}, "MIT", "me", "quick", None)
-    pair = (
-        catalogue.Entry(ID, sha, "diffusion", "Ten, DDPM", "ten", *about),
-        catalogue.Entry(GAN, shas, "gan", "Ten, GAN", "ten", *about),
+@pytest.fixture
+def ten(studio, server, tmp_path, monkeypatch):
+    """A diffusion model and two GANs, one with classes, of one data set; all are here."""
+    gans = (GAN, "someone/gans/cgan_cifar10")
+    files = {f"{GAN.split('/')[-1]}/ckpt/best/model.pt": gan_file()}
+    shas = server.add(
+        "someone/gans", {**files, "cgan_cifar10/ckpt/best/model.pt": gan_file("norm")}
     )
-    monkeypatch.setattr(catalogue, "entries", lambda: pair)
-    for entry in pair:
+    sha = server.add(ID, unet_files(tmp_path, sample_size=32))
+    about = ("r", (), 1, {}, "MIT", "me", "quick", None)
+    listed = (
+        catalogue.Entry(ID, sha, "diffusion", "Ten, DDPM", "ten", *about),
+        catalogue.Entry(gans[0], shas, "gan", "Ten, WGAN", "ten", *about),
+        catalogue.Entry(gans[1], shas, "gan", "Ten, cGAN", "ten", *about),
+    )
+    monkeypatch.setattr(catalogue, "entries", lambda: listed)
+    for entry in listed:
         list(studio.fetched.pull(entry.id))
-    assert "ten" in walk.data_sets(studio)
-    way = walk.walk(studio, "ten", "1, 2", frames=2, steps=2)
-    assert walk.gan_pictures(way.pair).pictures.shape == (2, 32, 32, 3)
-    *_, last = walk.diffusion_pictures(way.pair)
-    assert last.pictures.shape[1:] == (8, 8, 3)
+    return gans
+
+
+def test_every_pair_that_learned_the_same_walks(studio, ten):
+    names = [f"{gan},{ID}" for gan in ten]
+    assert set(walk.pairs(studio)) == {"shapes", *names}
+    for name in names:
+        way = walk.walk(studio, name, "1, 2", frames=2, steps=2)
+        assert walk.gan_pictures(way.pair).pictures.shape == (2, 32, 32, 3)
+        *_, last = walk.diffusion_pictures(way.pair)
+        assert last.pictures.shape == (2, 32, 32, 3)
+    titles = dict(map(reversed, interpolate._titles(studio)))
+    assert [titles[name] for name in names] == ["Ten: WGAN and DDPM", "Ten: cGAN and DDPM"]
+
+
+def test_where_the_classes_differ_each_lane_draws_its_own_and_none_can_be_chosen(studio, ten):
+    name = f"{ten[1]},{ID}"
+    assert studio.card(ten[1]).classes and not studio.card(ID).classes
+    pair = walk.walk(studio, name, "5, 2", frames=2).pair
+    assert pair.gan.label.tolist() == [int(classes([5], 10))] and pair.diffusion.label is None
+    assert (pair.class_name, pair.drawn_by) == ("", None)
+    assert [value for _, value in interpolate._classes(studio, name)] == ["any"]
+    with pytest.raises(GendiffError, match="different classes"):
+        walk.walk(studio, name, "5, 2", frames=2, label=3)
+
+
+def test_a_fetched_model_of_the_bundled_data_has_a_pair_of_its_own(studio, server, saved):
+    folder = saved / "tiny-diffusion"
+    server.add(ID, {path.name: path.read_bytes() for path in folder.iterdir()})
+    list(studio.fetched.pull(ID))
+    assert list(walk.pairs(studio)) == ["shapes", f"tiny-gan,{ID}"]
+    assert walk.pairs(studio)["shapes"][1].name == "tiny-diffusion"
+    used = hub.where(studio, studio.card(ID))
+    assert (
+        used
+        == f"choose it in Denoise, Forward and Interpolate; race it in Compare as {ID}:ddim-50"
+    )
+    one, other = contestants(studio, ["gan", f"{ID}:ddim-50"])
+    assert (one.model, other.model) == ("tiny-gan", ID)
+
+
+def test_where_a_model_has_no_partner_the_box_says_so(studio, server, repo):
+    list(studio.fetched.pull(ID))
+    used = hub.where(studio, studio.card(ID))
+    assert used.startswith("choose it in Denoise and Forward; for Interpolate and Compare a GAN")
+    assert used in hub.facts(studio.fetched.look(ID), used)
 
 
 def test_only_some_of_them_stay_in_memory(studio, server, tmp_path, monkeypatch):
@@ -197,8 +247,21 @@ def test_a_typed_model_is_fetched_once_its_size_and_licence_stood_there(
     *_, (line, _) = pull(ID, shown)
     assert "is here" in line and studio.card(ID)
     assert len([one for one in server.log if "/tree/" in one]) == 1  # one press asks once
-    *_, (line, _) = pull(ID, "")  # here already: nothing is fetched, so nothing is asked
-    assert "is here" in line
+    *_, (line, shown) = pull(ID, "")  # here already: nothing is fetched, so nothing is asked
+    assert "is here" in line and "choose it in Denoise and Forward" in shown
+
+
+def test_what_stood_there_goes_when_another_model_is_asked_for(studio, server, repo):
+    with gr.Blocks() as demo:
+        hub.build(studio, demo)
+    (look,) = [one.fn for one in demo.fns.values() if getattr(one.fn, "__name__", "") == "look"]
+    (about, _), (shown, line) = look(ID)
+    assert about == "" and "0.2 MB" in shown and line == "Ready."
+    answers = look("nobody/nothing")
+    assert next(answers)[0] == ""
+    assert next(answers) == ("", "Nothing to show of nobody/nothing.")
+    with pytest.raises(gr.Error, match="no model nobody/nothing"):
+        next(answers)
 
 
 def test_only_a_download_that_runs_can_be_cancelled():

@@ -172,6 +172,7 @@ def test_our_own_format_travels(server, settings, saved):
     server.add("me/tiny-gan", files)
     model, local = gendiff.load("me/tiny-gan"), gendiff.load(saved / "tiny-gan")
     assert model.card.name == "me/tiny-gan"
+    assert model.card.title == f"{local.card.title} (me/tiny-gan)"  # the bundled one's is the same
     assert torch.equal(model.sample([1, 2]), local.sample([1, 2]))
 
 

@@ -176,16 +176,16 @@ def test_any_class_is_the_first_seeds_own(studio):
     assert len(drawn) > 1
     for seed in range(8):
         pair = walks.walk(studio, DATA, f"{seed}, 99", frames=2).pair
-        assert pair.label.tolist() == [int(classes([seed], 3))]
+        assert pair.gan.label.tolist() == [int(classes([seed], 3))]
         assert (pair.class_name, pair.drawn_by) == (
-            ("round", "square", "star")[int(pair.label)],
+            ("round", "square", "star")[int(pair.gan.label)],
             seed,
         )
 
 
 def test_a_chosen_class_is_nobodys_draw(studio):
     pair = walks.grid(studio, DATA, "1-4", side=2, label=2).pair
-    assert (pair.label.tolist(), pair.class_name, pair.drawn_by) == ([2], "star", None)
+    assert (pair.gan.label.tolist(), pair.class_name, pair.drawn_by) == ([2], "star", None)
 
 
 # ---- What is refused ------------------------------------------------------------------------
@@ -201,8 +201,8 @@ def test_a_chosen_class_is_nobodys_draw(studio):
         ({"seeds": "-1, 3"}, "whole numbers"),
         ({"seeds": "1.5, 3"}, "whole numbers"),
         ({"seeds": f"1, {10**30}"}, "whole number"),
-        ({"data": "dogs"}, "choose from shapes"),
-        ({"data": None}, "choose from shapes"),
+        ({"pair": "dogs"}, "choose from shapes"),
+        ({"pair": None}, "choose from shapes"),
         ({"frames": 1}, "Frames must be a whole number from 2 to 120"),
         ({"frames": 121}, "Frames must be"),
         ({"frames": 10**6}, "Frames must be"),
@@ -218,7 +218,7 @@ def test_a_chosen_class_is_nobodys_draw(studio):
 )
 def test_a_walk_refuses(here, wrong, said):
     with pytest.raises(GendiffError, match=said):
-        walks.walk(here, **{"data": DATA, "seeds": "1, 2", **wrong})
+        walks.walk(here, **{"pair": DATA, "seeds": "1, 2", **wrong})
 
 
 @pytest.mark.parametrize(
@@ -233,13 +233,13 @@ def test_a_walk_refuses(here, wrong, said):
 )
 def test_a_grid_refuses(here, wrong, said):
     with pytest.raises(GendiffError, match=said):
-        walks.grid(here, **{"data": DATA, "seeds": "1-4", **wrong})
+        walks.grid(here, **{"pair": DATA, "seeds": "1-4", **wrong})
 
 
 def test_a_data_set_needs_both_families(checkpoints):
-    assert list(walks.data_sets(Studio(checkpoints, "cpu"))) == [DATA]
+    assert list(walks.pairs(Studio(checkpoints, "cpu"))) == [DATA]
     shutil.rmtree(checkpoints / "tiny-gan")
     alone = Studio(checkpoints, "cpu")
-    assert walks.data_sets(alone) == {}
+    assert walks.pairs(alone) == {}
     with pytest.raises(GendiffError, match="No GAN and diffusion model share"):
         walks.walk(alone, DATA, "1, 2")

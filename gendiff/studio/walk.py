@@ -49,11 +49,13 @@ class Lane:
     """One family's latents (N, ...) on the way, float32.
 
     weights: (N, 2), a walk's latents are weights[:, 0] z_a + weights[:, 1] z_b; None for a grid.
+    label: (1,), None where the model knows no classes.
     """
 
     model: Gan | Diffusion
     latents: Tensor
     weights: np.ndarray | None = None
+    label: Tensor | None = None
 
     @property
     def dim(self) -> int:
@@ -67,15 +69,14 @@ class Lane:
 
 @dataclass(frozen=True)
 class Pair:
-    """The same way in both families, with one class for all of it.
+    """The same way in both families, with one class for all of it where both know the same ones.
 
-    label: (1,), None where the models know no classes. class_name: its name, drawn_by: the seed
-    that drew it, None where a person chose. steps: of DDIM.
+    class_name: "" where there is none; drawn_by: the seed that drew it, None where a person
+    chose. steps: of DDIM.
     """
 
     gan: Lane
     diffusion: Lane
-    label: Tensor | None
     class_name: str
     drawn_by: int | None
     steps: int
@@ -118,15 +119,25 @@ class Progress:
     seconds: float = 0.0
 
 
-def data_sets(studio: Studio) -> dict[str, tuple[Card, Card]]:
-    """The data sets that both families have learned: name -> (GAN, diffusion), cheapest first."""
+def pairs(studio: Studio) -> dict[str, tuple[Card, Card]]:
+    """Every (GAN, diffusion) that have learned the same data in pictures of one shape, cheapest
+    first. Its name is the data set's for the bundled pair, "GAN,DIFFUSION" for any other."""
     found: dict[str, tuple[Card, Card]] = {}
     for card in studio.cards("diffusion"):
-        gans = (gan for gan in studio.cards("gan") if gan.data == card.data)
-        gan = next((gan for gan in gans if gan.classes == card.classes), None)
-        if gan is not None:
-            found.setdefault(card.data, (gan, card))
+        for gan in studio.cards("gan"):
+            if (gan.data, gan.shape) != (card.data, card.shape):
+                continue
+            names = f"{gan.name},{card.name}"
+            # what is here from the Hub changes, and a link must go on meaning the same models
+            bundled = "/" not in names and card.data not in found
+            found[card.data if bundled else names] = gan, card
     return found
+
+
+def classes(pair: tuple[Card, Card]) -> tuple[str, ...]:
+    """The classes that both know; where theirs differ none can be chosen for both."""
+    gan, diffusion = pair
+    return gan.classes if gan.classes == diffusion.classes else ()
 
 
 def anchors(text: str, exactly: int | None = None) -> tuple[int, ...]:
@@ -145,7 +156,7 @@ def anchors(text: str, exactly: int | None = None) -> tuple[int, ...]:
 
 def walk(
     studio: Studio,
-    data: str,
+    pair: str,
     seeds: str,
     *,
     frames: int = 24,
@@ -156,27 +167,29 @@ def walk(
 ) -> Walk:
     """A walk, with latents but without pictures; see `gan_pictures` and `diffusion_pictures`.
 
+    pair: one of `pairs`.
+
     Raises:
-        GendiffError: for any value out of range, or a data set that lacks one of the families.
+        GendiffError: for any value out of range, or a pair that is not there.
     """
     stops = anchors(seeds)
     frames = whole("Frames", frames, 2, FRAMES_MAX)
     if path not in latent.PATHS:
         raise GendiffError(f"There is no path {path!r}; choose slerp or lerp.")
     places = _places(stops, frames, loop)
-    gan, diffusion = _models(studio, data)
+    models = _models(studio, pair)
 
-    def pair(path: str) -> Pair:
-        lanes = [_walk_lane(model, stops, places, path, loop) for model in (gan, diffusion)]
+    def on(path: str) -> Pair:
+        lanes = [_walk_lane(model, stops, places, path, loop) for model in models]
         return _pair(lanes, stops, label, steps)
 
     (other,) = latent.PATHS.keys() - {path}
-    return Walk(stops, path, loop, places, pair(path), pair(other))
+    return Walk(stops, path, loop, places, on(path), on(other))
 
 
 def grid(
     studio: Studio,
-    data: str,
+    pair: str,
     seeds: str,
     *,
     side: int = 6,
@@ -187,7 +200,7 @@ def grid(
     """A grid, with latents but without pictures. Raises as `walk` does."""
     corners = anchors(seeds, exactly=4)
     side = whole("Pictures a side", side, 2, SIDE_MAX)
-    models = _models(studio, data)
+    models = _models(studio, pair)
     lanes = [
         Lane(model, latent.grid(model.latents(corners), side, side, path)) for model in models
     ]
@@ -198,7 +211,7 @@ def gan_pictures(pair: Pair) -> Progress:
     """All of the GAN's pictures at once."""
     model, z = pair.gan.model, pair.gan.latents
     start = now(model.device)
-    pictures = to_uint8(in_batches(model.decode, z, _expanded(pair.label, len(z))))
+    pictures = to_uint8(in_batches(model.decode, z, _expanded(pair.gan.label, len(z))))
     return Progress(0, len(z), 1, pictures, now(model.device) - start)
 
 
@@ -246,7 +259,7 @@ def _batches(pair: Pair, batch: int) -> Iterator[Progress]:
 def _one_batch(pair: Pair, first: int, x_T: Tensor) -> Iterator[Progress]:
     """DDIM with eta 0 on a batch; its seeds do nothing, as nothing is drawn after x_T."""
     count, model = len(x_T), pair.diffusion.model
-    labels = _expanded(pair.label, count)
+    labels = _expanded(pair.diffusion.label, count)
     for step in model.trajectory(range(count), steps=pair.steps, labels=labels, x_T=x_T):
         done = step.index == step.total - 1
         yield Progress(first, count, step.nfe, to_uint8(step.x_s) if done else None)
@@ -286,24 +299,31 @@ def _weights(a: Tensor, b: Tensor, u: float, path: str) -> tuple[float, float]:
     return math.sin((1 - u) * omega) / math.sin(omega), math.sin(u * omega) / math.sin(omega)
 
 
-def _models(studio: Studio, data: str) -> tuple[Gan, Diffusion]:
-    known = data_sets(studio)
-    if data not in known:
+def _models(studio: Studio, pair: str) -> tuple[Gan, Diffusion]:
+    known = pairs(studio)
+    if pair not in known:
         names = ", ".join(known) or "none"
         raise GendiffError(
-            f"No GAN and diffusion model share the data {str(data)[:40]!r}; choose from {names}."
+            f"No GAN and diffusion model share the data {str(pair)[:80]!r}; choose from {names}."
         )
-    gan, diffusion = known[data]
+    gan, diffusion = known[pair]
     return studio.model(gan.name), studio.model(diffusion.name)
 
 
 def _pair(lanes: list[Lane], seeds: tuple[int, ...], label: int | None, steps: int) -> Pair:
-    gan, diffusion = lanes
-    model = diffusion.model
-    chosen = resolve_labels(label, seeds[:1], model.classes, model.device)
-    name = "" if chosen is None else model.card.classes[int(chosen)]
+    """With a class on each lane: the same, or where their classes differ each its own draw."""
+    names = classes((lanes[0].model.card, lanes[1].model.card))
+    if label is not None and not names and any(lane.model.classes for lane in lanes):
+        raise GendiffError("These two models know different classes; leave the class at any.")
+    gan, diffusion = (
+        replace(
+            lane, label=resolve_labels(label, seeds[:1], lane.model.classes, lane.model.device)
+        )
+        for lane in lanes
+    )
+    name = names[int(diffusion.label)] if names else ""
     drawn_by = seeds[0] if label is None and name else None
-    return Pair(gan, diffusion, chosen, name, drawn_by, whole("DDIM steps", steps, 2, STEPS_MAX))
+    return Pair(gan, diffusion, name, drawn_by, whole("DDIM steps", steps, 2, STEPS_MAX))
 
 
 def _expanded(label: Tensor | None, count: int) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""The box "More models": one from the Hugging Face Hub, and then it is in every tab."""
+"""The box "More models": one from the Hugging Face Hub, and then it is in the tabs above."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import gradio as gr
 from gendiff.cards import Card
 from gendiff.errors import GendiffError
 from gendiff.studio import Studio
+from gendiff.studio.contestants import data_sets
 from gendiff.studio.fetched import Fetched, Looked
+from gendiff.studio.walk import pairs
 from gendiff.ui.parts import PRIVATE, bounded, status
 
 # One download at a time: two would share the line, and the cache is everybody's.
@@ -56,23 +58,32 @@ def build(studio: Studio, demo: gr.Blocks) -> None:
             cancel = gr.Button("Cancel", min_width=90, elem_id="hub-cancel")
         about = gr.HTML(elem_id="hub-about", padding=False)
         line = status()
-    _wire(fetched, pickers, wish, (show, go, cancel), (about, line))
+    _wire(studio, pickers, wish, (show, go, cancel), (about, line))
 
 
 def _wire(
-    fetched: Fetched,
+    studio: Studio,
     pickers: list[Any],
     wish: gr.Dropdown,
     buttons: tuple[gr.Button, gr.Button, gr.Button],
     shown: tuple[gr.HTML, gr.Textbox],
 ) -> None:
+    fetched: Fetched = studio.fetched
     show, go, cancel = buttons
     about, line = shown
     listed = {name for _, name in fetched.offers()}  # the list's entries say size and licence
 
+    def told(looked: Looked) -> str:
+        return facts(looked, where(studio, studio.card(looked.id)) if looked.here else "")
+
     @bounded
-    def look(text: str | None) -> tuple[str, str]:
-        return facts(fetched.look(text or "")), "Ready."
+    def look(text: str | None) -> Iterator[tuple[str, str]]:
+        yield "", "Asking the Hub \N{HORIZONTAL ELLIPSIS}"
+        try:
+            yield told(fetched.look(text or "")), "Ready."
+        except GendiffError:
+            yield "", f"Nothing to show of {_short(text)}."
+            raise
 
     @bounded
     def pull(text: str | None, seen: str | None) -> Iterator[list[Any]]:
@@ -81,21 +92,21 @@ def _wire(
             yield ["Asking the Hub \N{HORIZONTAL ELLIPSIS}", gr.skip(), *stay]
             for step in fetched.pull(text or ""):
                 if isinstance(step, Looked):
-                    told = facts(step)
+                    found = told(step)
                     # what stands on the page is what was agreed to: this model at this commit
-                    if not (step.here or text in listed or seen == told):
+                    if not (step.here or text in listed or seen == found):
                         again = f"Press Download again to fetch {_size(step)}, {_licence(step)}."
-                        yield [again, told, *stay]
+                        yield [again, found, *stay]
                         return
-                    yield ["Starting \N{HORIZONTAL ELLIPSIS}", told, *stay]
+                    yield ["Starting \N{HORIZONTAL ELLIPSIS}", found, *stay]
                 elif isinstance(step, Card):
-                    said = f"{step.title} is here: choose it as the model in the tabs above."
-                    yield [said, facts(fetched.look(step.name)), *_choices(pickers)]
+                    said = told(fetched.look(step.name))
+                    yield [f"{step.title} is here.", said, *_choices(pickers)]
                 else:
                     said = f"{step.done / 1e6:.1f} of {step.total / 1e6:.1f} MB"
                     yield [said, gr.skip(), *stay]
         except GendiffError:
-            yield ["Not downloaded.", gr.skip(), *stay]
+            yield [f"Not downloaded: {_short(text)}.", gr.skip(), *stay]
             raise
 
     options = {"show_progress": "minimal", "show_progress_on": line, **PRIVATE}
@@ -109,26 +120,56 @@ def _wire(
         **options,
         **DOWNLOAD,
     )
+    # What stands there is of another model; by the browser alone, before a button is pressed.
+    wish.change(None, None, [about, line], js="() => ['', '']", **PRIVATE)
     # twice: the download's last word may have been on its way
     cancel.click(_cancelled, line, line, cancels=[event], **_QUICK).then(
         _cancelled, line, line, **_QUICK
     )
 
 
-def facts(looked: Looked) -> str:
-    """What a person should know before a download; names and licences are others' words."""
+def where(studio: Studio, card: Card) -> str:
+    """What can be done with a model that is here: some tabs need one of the other family, too."""
+    gan = card.family == "gan"
+    tabs = ["GAN"] if gan else ["Denoise", "Forward"]
+    lonely = []
+    if card.name in [one.name for pair in pairs(studio).values() for one in pair]:
+        tabs.append("Interpolate")
+    else:
+        lonely.append("Interpolate")
+    said = f"choose it in {_and(tabs)}"
+    if card.data in data_sets(studio):
+        said += f"; race it in Compare as {card.name if gan else f'{card.name}:ddim-50'}"
+    else:
+        lonely.append("Compare")
+    other = "diffusion model" if gan else "GAN"
+    alone = f"; for {_and(lonely)} a {other} of the same data and size is missing"
+    return said + alone * bool(lonely)
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
+
+
+def facts(looked: Looked, use: str = "") -> str:
+    """What a person should know before a download, and after it; names and licences are others'
+    words. use: what can be done with it here."""
     parts = [
         _size(looked),
         _licence(looked),
         looked.resolution,
         looked.pace,
-        "it is here already" if looked.here else "",
         looked.checked,
+        f"it is here: {use}" if looked.here else "",
     ]
     said = "; ".join(escape(part) for part in parts if part)
     name = "" if looked.title == looked.id else f" ({escape(looked.id)})"
     commit = escape(looked.exactly)
     return f'<p data-commit="{commit}"><b>{escape(looked.title)}</b>{name}: {said}.</p>'
+
+
+def _short(text: str | None) -> str:
+    return (text or "").strip()[:80] or "no model"
 
 
 def _size(looked: Looked) -> str:

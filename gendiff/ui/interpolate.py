@@ -33,6 +33,7 @@ from gendiff.ui.parts import (
 )
 from gendiff.ui.player import Message, Player, stopped
 from gendiff.ui.walk_runs import FPS, Update, stream_grid, stream_walk, whole_walk
+from gendiff.weights import Card
 
 TAB = "interpolate"
 SEEDS, FRAMES, SIDE, STEPS = "3, 12, 25", 24, 6, 20
@@ -61,8 +62,7 @@ which picture belongs to which x<sub>T</sub> came out of that by itself.
 
 def build(studio: Studio, page: Page) -> None:
     """The tab's components, handlers and wiring, inside the open gr.Tab."""
-    sets = walks.data_sets(studio)
-    first = next(iter(sets), None)
+    first = next(iter(walks.pairs(studio)), None)
 
     heading(
         "Interpolate",
@@ -188,9 +188,8 @@ def build(studio: Studio, page: Page) -> None:
 
 def example(studio: Studio) -> Message:
     """What stands in the tab when it opens: the default walk, as a live run would send it."""
-    data = next(iter(walks.data_sets(studio)))
-    walk = walks.walk(studio, data, SEEDS, frames=FRAMES, loop=True, steps=STEPS)
-    gan, diffusion = walks.data_sets(studio)[data]
+    name, (gan, diffusion) = next(iter(walks.pairs(studio).items()))
+    walk = walks.walk(studio, name, SEEDS, frames=FRAMES, loop=True, steps=STEPS)
     return whole_walk(walk, f"Pre-computed: {gan.name}, {diffusion.name}; {studio.conditions()}")
 
 
@@ -201,7 +200,7 @@ def _cost(
     grid, steps = view == "grid", whole("DDIM steps", rest[-1], 2, STEPS_MAX)
     walks.anchors(seeds, exactly=4 if grid else None)
     side, frames = whole("Sides", side, 2, SIDE_MAX), whole("Frames", frames, 2, FRAMES_MAX)
-    cards = walks.data_sets(studio).get(data)
+    cards = walks.pairs(studio).get(data)
     return zero.seconds(cards[1], steps, side**2 if grid else frames) if cards else 0.0
 
 
@@ -236,16 +235,23 @@ def _new_seeds(view: str) -> str:
 
 
 def _titles(studio: Studio) -> list[tuple[str, str]]:
-    return [(_title(gan.title), name) for name, (gan, _) in walks.data_sets(studio).items()]
+    """The pairs by their data; those that a data set has beside its bundled one with names."""
+    return [(_title(name, *pair), name) for name, pair in walks.pairs(studio).items()]
 
 
-def _title(card_title: str) -> str:
-    """What a card's title, such as "Cartoon cats, GAN", says about the data."""
-    return card_title.rsplit(",", 1)[0]
+def _title(name: str, gan: Card, diffusion: Card) -> str:
+    """Cards' titles are such as "Cartoon cats, GAN": what they say of the data comes once."""
+    data, _, one = gan.title.rpartition(", ")
+    if name == gan.data:
+        return data or gan.title
+    same, _, other = diffusion.title.rpartition(", ")
+    other = other if same == data else diffusion.title
+    return f"{data}: {one} and {other}" if data else f"{one} and {other}"
 
 
 def _classes(studio: Studio, data: str | None) -> list[tuple[str, str]]:
-    names = walks.data_sets(studio)[data][0].classes if data else ()
+    pair = walks.pairs(studio).get(data or "")
+    names = walks.classes(pair) if pair else ()
     return [("any (the first seed draws it)", ANY), *((n, str(i)) for i, n in enumerate(names))]
 
 

@@ -40,7 +40,7 @@ def toast(tab, words):
     tab.get_by_test_id("toast-text").filter(has_text=words).first.wait_for()
 
 
-def test_a_model_is_shown_cancelled_fetched_and_then_in_every_tab(page, app, server):
+def test_a_model_is_shown_cancelled_fetched_and_then_in_its_tabs(page, app, server):
     tab = page(app + "?tab=about")
     tab.locator("#hub").wait_for()
     tab.wait_for_function(  # it stands apart from what is above it
@@ -67,6 +67,9 @@ def test_a_model_is_shown_cancelled_fetched_and_then_in_every_tab(page, app, ser
     tab.wait_for_timeout(500)
     says(tab, "is here")  # what is over cannot be cancelled
 
+    tab.locator("#hub-about").get_by_text("choose it in Denoise and Forward").wait_for()
+    choose(tab, "nobody/nothing")
+    tab.wait_for_function("!document.querySelector('#hub-about').innerText.trim()")
     for name, label in (("Denoise", "Model"), ("Forward", "Data and network")):
         tab.get_by_role("tab", name=name, exact=True).click()
         picker = f"input[aria-label='{label}']:visible"
@@ -88,7 +91,7 @@ def test_what_goes_wrong_is_told_and_the_box_lives_on(page, app, server):
     choose(tab, "nobody/nothing")
     tab.locator("#hub-run").click()
     toast(tab, "The Hub has no model nobody/nothing")
-    says(tab, "Not downloaded.")
+    says(tab, "Not downloaded: nobody/nothing.")
     server.corrupt = True
     choose(tab, ID)
     tab.locator("#hub-run").click()
