@@ -93,9 +93,10 @@ def test_the_plan_at_measured_speeds_stands_there_before_anything_is_timed(
     html = compare_budget._foreseen(studio, "shapes")
     said = re.sub(r"<[^>]+>", " ", html)
     assert re.search(r" 2 +pictures +DPM-Solver\+\+, 10 steps", said)
-    assert re.search(r" 1 +picture +DPM", said) and re.search(
-        r" 64 +pictures +one call each", said
-    )
+    assert re.search(r" 1 +picture +DPM", said)
+    # A hundred pictures fit into a second, of which 64 are made.
+    assert re.search(r" about +100 +pictures +one call each; 64 made: 64.0 % of the time", said)
+    assert re.search(r" about +1,000 +pictures +one call each; 64 made: 6.40 % of", said)
     assert html.count("<i></i>") == 4 + 1 + 64 + 2 + 64 + 16  # a square a picture
     assert "a test" in html  # the machine of metrics.json
 
@@ -125,6 +126,40 @@ def test_what_is_planned_is_delivered(studio):
         assert isinstance(made, Delivered) and len(laps) >= 1
         assert sum(len(lap.x) for lap in made.laps) == one.pictures == made.result.images
         assert made.result.nfe == one.contestant.nfe and made.result.seconds > 0
+
+
+def test_the_plan_and_the_result_say_how_many_fit(studio, timed):
+    of = {one.family: one for one in plans(studio, "shapes", 0.2)}
+    assert of["gan"].pictures == 64 and of["gan"].room == 1730  # 64 take 7.4 ms
+    assert of["diffusion"].pictures == 8 and of["diffusion"].room == 8  # 11 calls of 18 ms
+    result = race.Result(0, "tiny-gan", "GAN", 1, 64, 16, seconds=0.01)
+    made = Delivered(of["gan"], None, (), result)
+    record = records.budget(studio, "shapes", 0.2, [made])
+    assert record["results"][0]["room"] == 1280
+    html = compare_budget._table(record)
+    assert "about 1,280" in html and "5.00 %" in html and ": shapes" in html
+    slow = Spend("diffusion", Contestant("tiny-diffusion", "ddim", 1), 1, 0.3, False, "")
+    result = race.Result(0, "tiny-diffusion:ddim-1", "DDIM, 1 step", 1, 1, 1, seconds=0.3)
+    record = records.budget(studio, "shapes", 0.2, [Delivered(slow, None, (), result)])
+    assert "not one" in compare_budget._table(record)
+
+
+def test_the_budget_chooses_of_the_shared_number_of_pictures(studio, timed, checkpoints):
+    runs = [scored("ddpm", 20, 20, 0.7, images=250), scored("dpmpp_2m", 20, 20, 0.9)]
+    runs += [scored("dpmpp_2m", 10, 10, 0.8, images=250)]
+    metrics(studio, "tiny-diffusion", *runs).write(checkpoints / "tiny-diffusion")
+    metrics(studio, "tiny-gan", scored(None, None, 1, 9.0)).write(checkpoints / "tiny-gan")
+
+    def best(calls):
+        return budget._best(studio, studio.card("tiny-diffusion"), calls)
+
+    assert best(20) == (
+        Contestant("tiny-diffusion", "dpmpp_2m", 20),
+        "its lowest measured FID within 20 calls (N = 1,000)",
+    )
+    assert best(12)[0] == Contestant("tiny-diffusion", "dpmpp_2m", 10)
+    assert "with N = 250 only, not comparable with N = 1,000" in best(12)[1]
+    assert "with so few (the fewest measured: 10)" in best(6)[1]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 61, float("nan"), None, "1"])
@@ -189,7 +224,40 @@ def test_advice_names_measured_ways_alone_of_one_number_of_pictures(studio, chec
     fast = {**ANSWERS, "speed": "instant", "aim": "diverse", "likelihood": "bound"}
     told = advise(studio, "shapes", fast)  # four calls were not measured, so eight are named
     assert told.contestant == Contestant("tiny-diffusion", "ddim", 8)
-    assert any("the fewest calls are 8" in reason for reason in told.reasons)
+    assert any("the fewest calls a picture are 8" in reason for reason in told.reasons)
+
+
+def test_no_preference_outvotes_a_requirement(studio, checkpoints):
+    runs = [scored("dpmpp_2m", 20, 20, 4.25), scored("ddim", 8, 8, 6.0)]
+    metrics(studio, "tiny-diffusion", *runs).write(checkpoints / "tiny-diffusion")
+    metrics(studio, "tiny-gan", scored(None, None, 1, 9.0)).write(checkpoints / "tiny-gan")
+    offered = [list(answers) for _, answers in QUESTIONS.values()]
+    for values in itertools.product(*offered):
+        answers = dict(zip(QUESTIONS, values, strict=True))
+        told = advise(studio, "shapes", answers)
+        no_gan, no_diffusion = answers["likelihood"] == "bound", answers["speed"] == "instant"
+        if answers["likelihood"] == "exact":
+            assert told.pick == "flow"
+        elif no_gan and no_diffusion:
+            assert told.pick == "diffusion" and not told.meets
+            assert "Nothing here meets all of it. The nearest: a diffusion" in page_of(told)
+        elif no_gan or no_diffusion:
+            assert told.meets and told.pick == ("diffusion" if no_gan else "gan")
+            assert " is out: " in told.reasons[0]
+        else:
+            assert told.meets and "For you: " in page_of(told)
+
+
+def test_what_is_measured_with_another_number_of_pictures_is_cited_as_such(studio, checkpoints):
+    runs = [scored("dpmpp_2m", 20, 20, 4.25, images=500)]
+    metrics(studio, "tiny-diffusion", *runs).write(checkpoints / "tiny-diffusion")
+    metrics(studio, "tiny-gan", scored(None, None, 1, 9.0)).write(checkpoints / "tiny-gan")
+    told = advise(studio, "shapes", ANSWERS)
+    assert told.contestant == Contestant("tiny-diffusion", "dpmpp_2m", 20)
+    (own,) = [one for one in told.evidence if "FID 4.25" in one.text]
+    assert "with N = 500 only, not comparable with N = 1,000" in own.source
+    assert not any("measured yet" in one.text for one in told.evidence)
+    assert not any("nobody" in reason for reason in told.reasons)
 
 
 def test_advice_cites_the_race_of_this_machine_where_there_was_one(studio, checkpoints):
@@ -244,7 +312,7 @@ def test_the_budget_view_shows_what_was_delivered(handlers):
     start, frames, _ = updates[-1][0]["ops"]
     assert len(start["panes"]) == 2 and len(frames["frames"]) == 1
     table = updates[-1][2]
-    assert table.count("<tr>") == 3 and "not measured yet" in table
+    assert table.count("<tr>") == 3 and "fit into it" in table and "not measured yet" in table
     assert f"{budget.GOOD} steps" not in table and "of the budget" in table
     with pytest.raises(gr.Error, match="No checkpoint"):
         list(handlers["spend"]("dogs", "1"))

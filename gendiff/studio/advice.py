@@ -1,8 +1,10 @@
 """Which one for me? Four questions, and a recommendation that cites what was measured.
 
-The weights are judgement, and stand here to be read; the evidence is measured: quality from
-metrics.json, speed of this machine where the contestant has raced here, else from metrics.json.
-Nothing is computed with a network, and no way of sampling is cited that was not measured.
+Hard requirements come first and rule families out: a likelihood that one cannot give, a speed
+that none of its measured ways has. The rest are preferences: their weights are judgement, and
+stand here to be read. The evidence is measured: quality from metrics.json, speed of this machine
+where the contestant has raced here, else from metrics.json. Nothing is computed with a network,
+and no way of sampling is cited that was not measured.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ QUESTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
         {"little": "Little: it must not fail", "much": "Enough to watch and tune"},
     ),
 }
+NAMES = {"gan": "A GAN", "diffusion": "A diffusion model", "flow": "A normalizing flow"}
 MOST = {"instant": 4, "second": 20, "any": 1000}  # network calls that a patience allows
 
 
@@ -52,12 +55,14 @@ class Advice:
 
     pick: "gan", "diffusion" or "flow". contestant: how to sample it here, None where no
     checkpoint of that family is here. reasons: sentences. evidence: the measurements cited.
+    meets: whether it meets every hard requirement; False: nothing here does, this is the nearest.
     """
 
     pick: str
     contestant: Contestant | None
     reasons: tuple[str, ...]
     evidence: tuple[Evidence, ...]
+    meets: bool = True
 
 
 def advise(studio: Studio, data: str, answers: Mapping[str, str]) -> Advice:
@@ -72,34 +77,69 @@ def advise(studio: Studio, data: str, answers: Mapping[str, str]) -> Advice:
     cards = {card.family: card for card in reversed(studio.cards()) if card.data == data}
     if not cards:
         raise GendiffError(f"No checkpoint has learned {str(data)[:40]!r}.")
-    pick, reasons = _choose(answers)
     known = quality.measured(studio, data)
-    points = quality.comparable([point for one in known for point in one.points])
+    points = [point for one in known for point in one.points if point.plain]
+    images = next(iter(quality.counts(points)), 0)  # the N that compares the most
+    ruled = _ruled_out(answers, points)
+    pick, reasons = _choose(answers, ruled)
     machines = {one.name: one.metrics.machine for one in known if one.points}
-    shown = {}
+    shown, measured = {}, {}
     for family in [family for family in ("gan", "diffusion") if family in cards]:
-        shown[family], slow = _way(cards[family], answers["speed"], points)
-        if family == pick and slow:
-            reasons.append(f"Against it: {slow}")
-    measured = {point.contestant: point for point in points}
+        shown[family], point = _way(cards[family], answers["speed"], points, images)
+        measured[shown[family]] = point
+        if family == pick and point is None:
+            reasons.append("Against it: nobody has measured it yet.")
     evidence = [
         *(_speed(studio, one, measured.get(one), machines) for one in shown.values()),
-        *(_quality(one, measured.get(one)) for one in shown.values()),
+        *(_quality(one, measured.get(one), images) for one in shown.values()),
         *(line for card in cards.values() for line in _training(card)),
     ]
-    return Advice(pick, shown.get(pick), tuple(reasons), tuple(filter(None, evidence)))
+    meets = pick not in ruled
+    return Advice(pick, shown.get(pick), tuple(reasons), tuple(filter(None, evidence)), meets)
 
 
-def _choose(answers: Mapping[str, str]) -> tuple[str, list[str]]:
-    """The family, and why; what excludes comes first."""
+def _ruled_out(answers: Mapping[str, str], points: Sequence[Point]) -> dict[str, str]:
+    """What no preference can outweigh: family -> why it is out. A family that nobody has measured
+    is not out for its speed: that is not known."""
+    ruled = {}
+    if answers["likelihood"] == "bound":
+        ruled["gan"] = "A GAN is out: it gives no probability of a picture, not even a bound."
+    fewest: dict[str, int] = {}
+    for point in points:
+        calls = point.contestant.nfe
+        fewest[point.family] = min(calls, fewest.get(point.family, calls))
+    most = MOST[answers["speed"]]
+    for family, calls in fewest.items():
+        if calls > most:
+            ruled.setdefault(
+                family,
+                f"{NAMES[family]} is out: of what was measured, the fewest calls a picture are "
+                f"{calls}, and the time you have is for about {most}.",
+            )
+    return ruled
+
+
+def _choose(answers: Mapping[str, str], ruled: Mapping[str, str]) -> tuple[str, list[str]]:
+    """The family, and why; what excludes comes first. Where all are out, the nearest: being too
+    slow is a matter of degree, having no likelihood is not."""
     if answers["likelihood"] == "exact":
         return "flow", [
             "Only a normalizing flow gives the exact probability of a picture "
             "(Rezende and Mohamed 2015, arXiv:1505.05770).",
             "A GAN gives none, a diffusion model a lower bound.",
         ]
+    votes, reasons = _votes(answers)
+    left = [family for family in votes if family not in ruled] or ["diffusion"]
+    pick = max(left, key=lambda family: votes[family])
+    own = [why for family, why in reasons if family == pick]
+    against = [f"Against it: {why}" for family, why in reasons if family != pick]
+    return pick, [*ruled.values(), *own, *against]
+
+
+def _votes(answers: Mapping[str, str]) -> tuple[dict[str, float], list[tuple[str, str]]]:
+    """What the preferences weigh for each family, and the sentence of each, with its family."""
     votes = {"gan": 0.0, "diffusion": 0.0}
-    reasons = []
+    reasons: list[tuple[str, str]] = []
 
     def vote(family: str, weight: float, why: str) -> None:
         votes[family] += weight
@@ -120,10 +160,6 @@ def _choose(answers: Mapping[str, str]) -> tuple[str, list[str]]:
             weight,
             "A diffusion model is trained on every picture: it leaves few out.",
         )
-    if answers["likelihood"] == "bound":
-        vote(
-            "diffusion", 3, "A diffusion model bounds the probability of a picture; a GAN cannot."
-        )
     if answers["training"] == "little":
         vote(
             "diffusion",
@@ -132,25 +168,24 @@ def _choose(answers: Mapping[str, str]) -> tuple[str, list[str]]:
         )
     else:
         vote("gan", 1, "With care a GAN trains to good pictures in fewer hours.")
-    pick = max(votes, key=lambda family: votes[family])
-    own = [why for family, why in reasons if family == pick]
-    against = [f"Against it: {why}" for family, why in reasons if family != pick]
-    return pick, own + against
+    return votes, reasons
 
 
-def _way(card: Card, patience: str, points: Sequence[Point]) -> tuple[Contestant, str]:
-    """How to sample a checkpoint: of the measured ways that the patience allows the one with the
-    lowest FID; and what speaks against it: none is that fast, or none was measured ("": nothing).
-    """
+def _way(
+    card: Card, patience: str, points: Sequence[Point], images: int
+) -> tuple[Contestant, Point | None]:
+    """How to sample a checkpoint, and the point that measured it (None: nobody has): of the ways
+    that the patience allows (none: of those with the fewest calls) the one with the lowest FID.
+    Those of N = `images` come first: another N is cited only where they have none."""
     own = [point for point in points if point.contestant.model == card.name]
     if not own:
         way = ("dpmpp_2m", min(MOST[patience], 20)) if card.schedule else ()
-        return Contestant(card.name, *way), "nobody has measured it yet."
-    allowed = [point for point in own if point.contestant.nfe <= MOST[patience]]
-    if allowed:
-        return min(allowed, key=lambda point: point.score.fid).contestant, ""
-    one = min(own, key=lambda point: point.contestant.nfe).contestant
-    return one, f"of what was measured, the fewest calls are {one.nfe}: not that fast."
+        return Contestant(card.name, *way), None
+    most = max(MOST[patience], min(point.contestant.nfe for point in own))
+    allowed = [point for point in own if point.contestant.nfe <= most]
+    among = quality.comparable(allowed, images) or quality.comparable(allowed)
+    best = min(among, key=lambda point: point.score.fid)
+    return best.contestant, best
 
 
 def _speed(
@@ -175,7 +210,7 @@ def _paced(one: Contestant, speed: float) -> str:
     )
 
 
-def _quality(one: Contestant, point: Point | None) -> Evidence:
+def _quality(one: Contestant, point: Point | None, images: int) -> Evidence:
     if point is None:
         text = f"{one.model}: quality not measured yet"
         return Evidence(text, f"python -m gendiff evaluate {one.model}")
@@ -185,7 +220,8 @@ def _quality(one: Contestant, point: Point | None) -> Evidence:
         f"recall {score.recall:.2f}"
     )
     floor = f"; real pictures reach FID {score.floor_fid:.3g}" if score.floor_fid else ""
-    return Evidence(text, f"metrics.json, N = {score.images:,}{floor}")
+    said = quality.unlike(score.images, images) or f"N = {score.images:,}"
+    return Evidence(text, f"metrics.json, {said}{floor}")
 
 
 def _training(card: Card) -> list[Evidence]:

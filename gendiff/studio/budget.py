@@ -31,8 +31,9 @@ class Spend:
     """What a family does with the seconds: its contestant and how many pictures.
 
     forecast: seconds, from one timed call. fits: whether that is within the budget (a network
-    whose single call takes longer cannot deliver; it makes one picture all the same). why: how
-    the choice came about.
+    whose single call takes longer cannot deliver; it makes one picture all the same). room: about
+    how many pictures made like this fit into the budget; more than `pictures` where not all that
+    fit are made. why: how the choice came about.
     """
 
     family: str
@@ -41,6 +42,7 @@ class Spend:
     forecast: float
     fits: bool
     why: str
+    room: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,10 @@ class Delivered:
     race: Race
     laps: tuple[Lap, ...]
     result: Result
+
+    def room(self, budget: float) -> int:
+        """About how many pictures fit into the budget of seconds, at the pace that these had."""
+        return rounded(self.spend.pictures * budget / self.result.seconds)
 
     def overrun(self, budget: float) -> str | None:
         """Why it took longer than the budget of seconds, as a sentence; None if it did not."""
@@ -72,6 +78,11 @@ class Delivered:
 def told(seconds: float) -> str:
     """Seconds for people: 50 ms, 1.2 s."""
     return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def rounded(pictures: float) -> int:
+    """A forecast of pictures, no more exact than it is: three digits that count."""
+    return int(float(f"{int(pictures):.3g}"))
 
 
 def plans(studio: Studio, data: str, seconds: float) -> list[Spend]:
@@ -134,37 +145,47 @@ def _plan(studio: Studio, card: Card, call: Call, seconds: float) -> Spend:
     for pictures in PICTURES:
         steps = int(seconds / call(pictures))
         if steps >= min(GOOD, most):
-            return _best(studio, card, pictures, min(steps, most), call(pictures))
+            one, why = _best(studio, card, min(steps, most))
+            return _spend(card, one, pictures, one.nfe * call(pictures), seconds, why)
     steps = max(1, min(int(seconds / call(1)), most))
     one = Contestant(card.name, SAMPLER, steps)
-    fits = steps * call(1) <= seconds
     why = f"the time is enough for {steps} call{'s' * (steps > 1)} of one picture, not for {GOOD}"
-    why = why if fits else "the time is not enough for one call: it makes one all the same"
-    return Spend("diffusion", one, 1, steps * call(1), fits, why)
+    if call(1) > seconds:
+        why = "the time is not enough for one call: it makes one all the same"
+    return _spend(card, one, 1, steps * call(1), seconds, why)
 
 
 def _more_pictures(card: Card, call: Call, seconds: float) -> Spend:
     fitting = [pictures for pictures in PICTURES if call(pictures) <= seconds]
     pictures = fitting[0] if fitting else 1
     why = "one call is all it takes: time buys pictures, not quality"
-    return Spend(card.family, Contestant(card.name), pictures, call(pictures), bool(fitting), why)
+    return _spend(card, Contestant(card.name), pictures, call(pictures), seconds, why)
 
 
-def _best(studio: Studio, card: Card, pictures: int, calls: int, call: float) -> Spend:
-    """The sampler and steps with the lowest measured FID within so many calls; where nothing was
-    measured, DPM-Solver++ with all of them."""
-    fitting = [
-        point
-        for one in quality.measured(studio, card.data)
-        for point in one.points
-        if point.contestant.model == card.name
-        and min(GOOD, calls) <= point.contestant.nfe <= calls
-    ]
-    if points := quality.comparable(fitting):
-        best = min(points, key=lambda point: point.score.fid)
-        one = best.contestant
-        why = f"its lowest measured FID within {calls} calls (N = {best.score.images:,})"
-    else:
-        one = Contestant(card.name, SAMPLER, calls)
-        why = "the sampler that needs the fewest steps; its quality has not been measured"
-    return Spend("diffusion", one, pictures, one.nfe * call, True, why)
+def _spend(
+    card: Card, one: Contestant, pictures: int, forecast: float, seconds: float, why: str
+) -> Spend:
+    fits = forecast <= seconds
+    room = max(pictures, rounded(pictures * seconds / forecast)) if fits else 0
+    return Spend(card.family, one, pictures, forecast, fits, why, room)
+
+
+def _best(studio: Studio, card: Card, calls: int) -> tuple[Contestant, str]:
+    """The sampler and steps with the lowest measured FID within so many calls, and why: of the N
+    that the data set's families share, of another N where it has none. Where nothing was measured
+    that fits, DPM-Solver++ with all of them."""
+    points = [point for one in quality.measured(studio, card.data) for point in one.points]
+    images = next(iter(quality.counts(points)), 0)
+    own = [point for point in points if point.plain and point.contestant.model == card.name]
+    fitting = [point for point in own if min(GOOD, calls) <= point.contestant.nfe <= calls]
+    if among := quality.comparable(fitting, images) or quality.comparable(fitting):
+        best = min(among, key=lambda point: point.score.fid)
+        count = best.score.images
+        said = quality.unlike(count, images) or f"N = {count:,}"
+        return best.contestant, f"its lowest measured FID within {calls} calls ({said})"
+    one = Contestant(card.name, SAMPLER, calls)
+    why = "the sampler that needs the fewest steps; its quality has not been measured"
+    if own:
+        nfe = min(point.contestant.nfe for point in own)
+        why += f" with so few (the fewest measured: {nfe})" if nfe > calls else " with so many"
+    return one, why

@@ -113,6 +113,14 @@ def comparable(points: Sequence[Point], images: int | None = None) -> list[Point
     return [point for point in points if point.plain and point.score.images == images]
 
 
+def unlike(images: int, shared: int) -> str:
+    """What to say of a number measured with N = `images` where the others have N = `shared`; "" if
+    they compare."""
+    if images == shared:
+        return ""
+    return f"measured with N = {images:,} only, not comparable with N = {shared:,}"
+
+
 def floor(points: Sequence[Point], images: int) -> float | None:
     """The distance of as many real training pictures from the test split, if it was measured."""
     known = (one.score.floor_fid for one in points if one.score.images == images)

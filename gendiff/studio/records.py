@@ -123,8 +123,9 @@ def estimates(studio: Studio, plan: estimate.Plan, found: Sequence[Estimate]) ->
 
 
 def budget(studio: Studio, data: str, seconds: float, made: Sequence[Delivered]) -> Record:
-    """What each family delivered within a budget, in JSON's types. overrun: why it took longer
-    than the budget, as a sentence; None: it did not."""
+    """What each family delivered within a budget, in JSON's types. room: about how many pictures
+    like these fit into it; share: of it, that these took. overrun: why that is more than all of
+    it, as a sentence; None: it is not."""
     known = quality.scores(studio, data, [one.spend.contestant.spec for one in made])
     rows = [
         {
@@ -132,6 +133,7 @@ def budget(studio: Studio, data: str, seconds: float, made: Sequence[Delivered])
             "title": one.spend.contestant.title(),
             "nfe": one.result.nfe,
             "images": one.spend.pictures,
+            "room": one.room(seconds),
             "seconds": one.result.seconds,
             "share": one.result.seconds / seconds,
             "why": one.spend.why,

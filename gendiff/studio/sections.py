@@ -110,6 +110,7 @@ def budget(record: Record, pictures: Sequence[np.ndarray]) -> Section:
     rows = [
         [
             one["title"],
+            f"{one['room']:,}",
             str(one["images"]),
             str(one["nfe"]),
             f"{one['seconds']:.3f}",
@@ -127,7 +128,7 @@ def budget(record: Record, pictures: Sequence[np.ndarray]) -> Section:
     late = [("Overrun", one["overrun"]) for one in record["results"] if one["overrun"]]
     facts = [("Seeds", "from 0 on"), ("Machine", where(record)), *late]
     title = f"What {told(record['budget'])} bought: {record['data']}"
-    head = ("Family", "pictures", "NFE", "seconds", "of the budget", "FID (N)")
+    head = ("Family", "fit, about", "made", "NFE", "seconds", "of the budget", "FID (N)")
     return Section("budget", title, record, head, rows, figures, facts)
 
 

@@ -58,14 +58,15 @@ def page_of(advice: Advice) -> str:
         if advice.contestant
         else "This app has no checkpoint of that family for these pictures yet."
     )
+    head = "For you" if advice.meets else "Nothing here meets all of it. The nearest"
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in advice.reasons)
     evidence = "".join(
         f'<li>{escape(one.text)} <span class="cp-why">({escape(one.source)})</span></li>'
         for one in advice.evidence
     )
     return f"""<section class="cp-card cp-advice" aria-live="polite">
-<h3>For you: {NAMES[advice.pick]}</h3><p>{how}</p>
+<h3>{head}: {NAMES[advice.pick]}</h3><p>{how}</p>
 <h4>Why</h4><ul>{reasons}</ul><h4>Measured</h4><ul>{evidence}</ul>
-<p class="cp-small">The reasons weigh your answers; they start with an example: choose your own.
-The numbers are of these small models. A race that is run here replaces the speeds that were
-measured beforehand.</p></section>"""
+<p class="cp-small">Likelihood and speed rule families out; your other answers are weighed. They
+start with an example: choose your own. The numbers are of these small models. A race that is run
+here replaces the speeds that were measured beforehand.</p></section>"""

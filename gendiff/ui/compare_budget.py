@@ -34,8 +34,8 @@ The GAN needs one call a picture: more time buys more pictures, never better one
 model can choose: here it makes as many pictures as leave each at least {budget.GOOD} steps, with
 the sampler and steps of the lowest measured FID that fit; where nothing was measured, with
 DPM-Solver++. If not even one picture gets {budget.GOOD} steps, it makes one with what there is.
-At most {budget.PICTURES[0]} pictures, in batches of {budget.BATCH}. If one call alone takes longer
-than the budget, it is made all the same, and said.
+Of those that fit, at most {budget.PICTURES[0]} are made, in batches of {budget.BATCH}. If one call
+alone takes longer than the budget, it is made all the same, and said.
 """
 
 
@@ -113,18 +113,21 @@ def _foreseen(studio: Studio, data: str | None) -> str:
             "press Spend it to see what a budget buys.</p></section>"
         )
     named = {value: title for title, value in CHOICES}
-    rows = [(named[f"{seconds:g}"], [*map(_planned, spends)]) for seconds, spends in found.items()]
+    rows = [
+        (named[f"{seconds:g}"], [_planned(one, seconds) for one in spends])
+        for seconds, spends in found.items()
+    ]
     machines = {one.metrics.machine for one in quality.measured(studio, data) if one.points}
     return f"""<section class="cp-card cp-plan" aria-label="The plan">
 <h3>What the same time buys</h3>
 {table(["", *(NAMES[one.family] for one in families)], rows)}
 <p class="cp-small">A plan at the speeds that were measured beforehand
-({escape(", ".join(machines))}); every square is a picture. <b>Spend it</b> times this machine
-first, and then makes them.</p></section>"""
+({escape(", ".join(machines))}); every square is a picture that is made. <b>Spend it</b> times this
+machine first, and then makes them.</p></section>"""
 
 
-def _planned(one: Spend) -> str:
-    """A cell: how many pictures, drawn as so many squares, and in which way."""
+def _planned(one: Spend, seconds: float) -> str:
+    """A cell: about how many pictures fit, those that are made as squares, and in which way."""
     colour = "cp-c0" if one.contestant.sampler else "cp-c1"
     way = one.contestant.title() if one.contestant.sampler else "one call each"
     late = (
@@ -132,12 +135,21 @@ def _planned(one: Spend) -> str:
         if one.fits
         else f". One call alone takes about {budget.told(one.forecast)}, longer than the budget"
     )
-    count, _, noun = many(one.pictures, "picture").partition(" ")
+    count, _, noun = many(max(one.room, one.pictures), "picture").partition(" ")
+    spent = ""
+    if one.fits:
+        made = "" if one.room == one.pictures else f"{one.pictures} made: "
+        spent = f"; {made}{_percent(one.forecast / seconds)} of the time"
+    about = "about " if one.room > one.pictures else ""
     return (
-        f'<span class="cp-buys"><b>{count}</b> {noun}<br><span class="cp-why">{escape(way)}{late}'
-        f'</span></span><span class="cp-squares {colour}" aria-hidden="true">'
-        f"{'<i></i>' * one.pictures}</span>"
+        f'<span class="cp-buys">{about}<b>{count}</b> {noun}<br><span class="cp-why">'
+        f"{escape(way)}{spent}{late}</span></span>"
+        f'<span class="cp-squares {colour}" aria-hidden="true">{"<i></i>" * one.pictures}</span>'
     )
+
+
+def _percent(share: float) -> str:
+    return f"{number(100 * share)} %"
 
 
 def _message(studio: Studio, spends: Sequence[Spend], done: Sequence[Delivered]) -> Message:
@@ -167,13 +179,15 @@ def _message(studio: Studio, spends: Sequence[Spend], done: Sequence[Delivered])
 
 def _table(record: Record) -> str:
     """What was delivered, and why it took longer where it did."""
-    head = ["", "pictures", "NFE", "seconds", "of the budget", "FID (N)"]
+    head = ["", "fit into it", "made", "NFE", "seconds", "of the budget", "FID (N)"]
     late = "".join(
         f"<p>{escape(one['overrun'])}</p>" for one in record["results"] if one["overrun"]
     )
+    counts = {one["quality"]["images"] for one in record["results"] if one["quality"]}
+    apart = "" if len(counts) < 2 else '<p class="cp-small">FID of unequal N does not compare.</p>'
     return f"""<section class="cp-card" aria-label="What the budget bought">
-<h3>What {budget.told(record["budget"])} bought</h3>
-{table(head, map(_row, record["results"]))}{late}</section>"""
+<h3>What {budget.told(record["budget"])} bought: {escape(record["data"])}</h3>
+{table(head, map(_row, record["results"]))}{apart}{late}</section>"""
 
 
 def _row(one: Record) -> Row:
@@ -182,5 +196,6 @@ def _row(one: Record) -> Row:
     if score:
         fid = f"{number(score['fid'])} <small>({score['images']:,})</small>"
     title = f'{escape(one["title"])}<br><span class="cp-why">{escape(one["why"])}</span>'
-    cells = [str(one["images"]), str(one["nfe"]), number(one["seconds"])]
-    return title, [*cells, f"{100 * one['share']:,.0f} %", fid]
+    fits = "not one" if one["share"] > 1 and one["images"] == 1 else f"about {one['room']:,}"
+    cells = [f"<b>{fits}</b>", str(one["images"]), str(one["nfe"]), number(one["seconds"])]
+    return title, [*cells, _percent(one["share"]), fid]
