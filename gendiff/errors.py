@@ -21,6 +21,9 @@ def whole(what: str, value: Any, lowest: int, highest: int) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or not lowest <= number <= highest:
-        got = "the field is empty" if value is None else f"got {str(value)[:40]}"
+        typed = (
+            str(value)[:40].encode(errors="replace").decode()
+        )  # a lone surrogate has no encoding
+        got = "the field is empty" if value is None else f"got {typed}"
         raise GendiffError(f"{what} must be a whole number from {lowest:,} to {highest:,}; {got}.")
     return number

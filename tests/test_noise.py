@@ -87,7 +87,7 @@ def test_naming_the_class_that_a_seed_draws_changes_nothing():
         ([1.5], "got 1.5"),
         (["7"], "got 7"),
         (["abc"], "got abc"),
-        ([None], "got None"),
+        ([None], "the field is empty"),
         ([True], "got True"),
         ([float("nan")], "got nan"),
         ([float("inf")], "got inf"),
@@ -123,6 +123,9 @@ def test_whole_names_what_is_wrong():
     with pytest.raises(GendiffError) as caught:
         whole("It", "x" * 10_000, 1, 5)
     assert len(str(caught.value)) < 120
+    with pytest.raises(GendiffError) as caught:
+        whole("It", "\ud800", 1, 5)  # JSON can carry it, no encoding can
+    assert str(caught.value).encode().endswith(b"got ?.")
 
 
 # Seeds as people write them
