@@ -62,6 +62,11 @@ def data_sets(studio: Studio) -> dict[str, str]:
     return {data: titles[data] for data, known in families.items() if len(known) > 1}
 
 
+def in_words(source: str) -> str:
+    """A bank's source with the sampler's title: `cats-diffusion, DPM-Solver++, 20 steps`."""
+    return ", ".join(TITLES.get(word, word) for word in source.split(", "))
+
+
 def contestants(
     studio: Studio, texts: Sequence[str], data: str | None = None, least: int = 2
 ) -> tuple[Contestant, ...]:

@@ -119,13 +119,7 @@ class Rooms:
         quiz.quiz(data, seed)
         with self._lock:
             room = self._room(code)
-            (known,) = self._one("select key from rooms where code = ?", (room.code,))
-            if not isinstance(key, str) or not secrets.compare_digest(
-                key.encode(), known.encode()
-            ):
-                raise GendiffError(
-                    "Only the browser that opened this room can start a quiz in it."
-                )
+            self._check_host(room, key, "start a quiz in it")
             if room.round >= ROUNDS_MAX:
                 raise GendiffError(f"This room has had {ROUNDS_MAX} rounds; open another one.")
             self._db.execute(
@@ -142,7 +136,7 @@ class Rooms:
         """
         with self._lock:
             room = self._room(code)
-            if isinstance(token, str) and self._known(room, token):
+            if self._known(room, token):
                 return room, token
             if self._visitors(room.code) >= VISITORS_MAX:
                 raise GendiffError(f"This room is full: it has {VISITORS_MAX} visitors.")
@@ -161,17 +155,17 @@ class Rooms:
                 ).fetchall()
             )
 
-    def answer(self, code: str, token: str, of: int, place: int, said: str) -> bool:
-        """Count an answer in the round `of`; whether it was counted. What is forged, sent twice,
-        or too late for its round is not."""
-        numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (of, place))
-        if not numbers or not 0 <= place < ROUND:
-            return False
-        if said not in KINDS or not isinstance(token, str):
+    def answer(
+        self, code: str, token: str, of: tuple[int, str, int], place: int, said: str
+    ) -> bool:
+        """Count an answer in the round `of`: its number, data and seed; whether it was counted.
+        What is forged, sent twice, too late for its round, or about another quiz is not."""
+        numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (of[0], place))
+        if not numbers or not 0 <= place < ROUND or said not in KINDS:
             return False
         with self._lock:
             room = self._room(code)
-            if of != room.round or not self._known(room, token):
+            if of != (room.round, room.data, room.seed) or not self._known(room, token):
                 return False
             done = self._db.execute(
                 "insert or ignore into answers values (?, ?, ?, ?, ?)",
@@ -180,7 +174,8 @@ class Rooms:
             return done.rowcount == 1
 
     def tally(self, code: str) -> Tally:
-        """What the room has answered so far; GendiffError if there is no such room."""
+        """What the room has answered so far; GendiffError if there is no such room. Its score
+        tells the truth about the pictures of a round that is still played: for the host alone."""
         with self._lock:
             room = self._room(code)
             rows = self._db.execute(
@@ -206,9 +201,20 @@ class Rooms:
         votes = tuple(map(tuple, said[room.round]))
         return Tally(room, visitors, finished, votes, now.score, tuple(past))
 
+    def check_host(self, code: str, key: str, to: str) -> None:
+        """GendiffError unless there is such a room and the key is its host's. to: what only the
+        host can do, in words."""
+        with self._lock:
+            self._check_host(self._room(code), key, to)
+
+    def _check_host(self, room: Room, key: str, to: str) -> None:
+        (known,) = self._one("select key from rooms where code = ?", (room.code,))
+        if not _ascii(key) or not secrets.compare_digest(key, known):
+            raise GendiffError(f"Only the browser that opened this room can {to}.")
+
     def _room(self, code: str) -> Room:
         self._expire()
-        asked = str(code).strip().upper()[:20]
+        asked = code.strip().upper() if _ascii(code) else ""
         row = self._one(
             "select code, data, seed, round, opened from rooms join rounds on room = code "
             "where code = ? order by round desc",
@@ -218,11 +224,10 @@ class Rooms:
             raise GendiffError("There is no such room, or it has closed; check the code.")
         return Room(*row[:4], LIFE - (self._clock() - row[4]))
 
-    def _known(self, room: Room, token: str) -> bool:
-        found = self._one(
-            "select 1 from visitors where token = ? and room = ?", (token, room.code)
-        )
-        return found is not None
+    def _known(self, room: Room, token: str | None) -> bool:
+        asked = (token, room.code)
+        found = "select 1 from visitors where token = ? and room = ?"
+        return _ascii(token) and self._one(found, asked) is not None
 
     def _visitors(self, code: str) -> int:
         return self._one("select count(*) from visitors where room = ?", (code,))[0]
@@ -239,6 +244,12 @@ class Rooms:
                 (over,),
             )
         self._db.execute("delete from rooms where opened <= ?", (over,))
+
+
+def _ascii(text: object) -> bool:
+    """Whether it may be a code, token or key: SQLite and secrets take no other text as it comes (a
+    lone surrogate has no encoding)."""
+    return isinstance(text, str) and text.isascii()
 
 
 def _score(data: str, seed: int, said: list[list[int]]) -> Score:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gendiff.images import enlarge
 from gendiff.studio import Studio, diversity, quality, sections, zero
+from gendiff.studio.contestants import in_words
 from gendiff.studio.diversity import Diversity, Group
 from gendiff.ui.api import data_url
 from gendiff.ui.charts import Axis, Dot, Series, chart
@@ -130,7 +131,7 @@ def board_of(studio: Studio, made: Diversity | None, stored: bool) -> str:
     note = "Made beforehand" if stored else "Made just now"
     if stale := made.stale(studio):
         note += f", with earlier weights ({' and '.join(stale)})"
-    counted = ((NAMES[one.kind], len(one.pictures), one.source) for one in made.groups)
+    counted = ((NAMES[one.kind], len(one.pictures), in_words(one.source)) for one in made.groups)
     sources = "; ".join(f"{name}: {count} of {source}" for name, count, source in counted)
     return f"""<section class="cp-card" aria-label="Diversity"><h3>{escape(of)}</h3>
 <div class="cp-charts">{_map(made)}<div>{_distances(made)}</div></div>
@@ -237,6 +238,6 @@ def message_of(studio: Studio, made: Diversity) -> Message:
         pick="zoom",
         strip=None,
         noun="class",
-        note="; ".join(f"{NAMES[one.kind]}: {one.source}" for one in made.groups),
+        note="; ".join(f"{NAMES[one.kind]}: {in_words(one.source)}" for one in made.groups),
     )
     return run.whole([Frame([one.pictures for one in made.groups])])

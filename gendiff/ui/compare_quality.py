@@ -9,7 +9,7 @@ import gradio as gr
 
 from gendiff.errors import GendiffError
 from gendiff.studio import Studio, bank, quality, race
-from gendiff.studio.contestants import contestant
+from gendiff.studio.contestants import contestant, in_words
 from gendiff.studio.race import Lap, Result
 from gendiff.ui import compare_estimate, quality_page
 from gendiff.ui.parts import MODEL_WORK, PRIVATE, QUICK, Page, number_in, on_device, status
@@ -149,7 +149,7 @@ def _made(studio: Studio, data: str | None) -> Message | None:
     panes = []
     for one in shelves:
         height, width, channels = one.pictures.shape[1:]
-        panes.append(Pane(one.kind, one.source, height, width, channels, SHOWN))
+        panes.append(Pane(one.kind, in_words(one.source), height, width, channels, SHOWN))
     run = Run(
         n=1,
         panes=panes,

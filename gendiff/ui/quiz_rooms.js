@@ -63,11 +63,11 @@ function sit(place) { // take a seat, a visitor's or the host's
   put("p", "qz-news", "", room).setAttribute("role", "status");
   const row = put("div", "qz-row", null, room);
   if (seat.key) {
-    const truth = press("qz-truth", "Show the truth and the score", row, () => {
-      truth.setAttribute("aria-pressed", String(truth.getAttribute("aria-pressed") !== "true"));
+    const show = press("qz-truth", "Show the truth and the score", row, () => {
+      show.setAttribute("aria-pressed", String(!truth()));
       look();
     });
-    truth.setAttribute("aria-pressed", "false");
+    show.setAttribute("aria-pressed", "false");
     press("qz-start", "", row, start);
   } else if (hosted(seat.code)) press("", "Show the tally (this browser opened the room)", row, () => host(seat.code));
   press("qz-leave", "Leave the room", row, () => leave("", true));
@@ -126,13 +126,16 @@ function moved({ round, data, seed, title }) {
   if (seat.key) look();
 }
 
+const truth = () => room.querySelector(".qz-truth").getAttribute("aria-pressed") === "true"; // asked for by the host
+
 // Every now and then: a host sees the tally, a visitor whether the round is still the same.
 async function look() {
   clearTimeout(looking);
   const mine = seat;
   if (!mine || !root.isConnected) return;
   if (!document.hidden && root.offsetParent) {
-    const reply = await call(mine.key ? "tally_room" : "join_room", { code: mine.code, token: mine.token });
+    const { code, token, key } = mine;
+    const reply = await (key ? call("tally_room", { code, key, truth: truth() }) : call("join_room", { code, token }));
     if (seat !== mine) return;
     if (reply.error && !reply.lost) return leave(reply.error); // the room has closed
     news(reply.lost ? "The server does not answer; trying again." : "");
@@ -168,7 +171,7 @@ const news = (text) => {
 };
 
 function show(tally, reply) {
-  const truth = room.querySelector(".qz-truth").getAttribute("aria-pressed") === "true";
+  const truths = truth() && reply.truths; // which the server sends with the score, or not at all
   tally.replaceChildren();
   put("p", "qz-count", `${count(reply.visitors, "visitor")}, ${count(reply.answers, "answer")}, ${reply.finished} finished`, tally);
   const list = put("ol", "qz-votes", null, tally);
@@ -183,9 +186,9 @@ function show(tally, reply) {
       part.style.flexGrow = votes;
     });
     if (!all) put("span", "qz-none", "no answer yet", bar);
-    put("b", "", truth ? NAMES[reply.truths[place]] : "", row);
+    put("b", "", truths ? NAMES[truths[place]] : "", row);
   });
-  if (truth && reply.answers) {
+  if (truths && reply.answers) {
     put("h3", "", `${reply.right} of ${reply.answers} right`, tally);
     interval(reply, tally);
     matrix(reply.confusion, tally, "Truth, and what the class said");

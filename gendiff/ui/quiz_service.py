@@ -13,7 +13,7 @@ from typing import Any
 from gendiff.errors import GendiffError, whole
 from gendiff.studio import Studio, bank, quiz
 from gendiff.studio.bank import KINDS
-from gendiff.studio.contestants import data_sets
+from gendiff.studio.contestants import TITLES, data_sets, in_words
 from gendiff.studio.quiz import ROUND, Question, Score, score
 from gendiff.studio.rooms import Room, Rooms
 from gendiff.ui.api import data_url
@@ -42,7 +42,7 @@ def functions(studio: Studio, rooms: Rooms) -> list[Callable[[Any], Answer]]:
     def answer(ask: Any) -> Answer:
         """{data, seed, place, said} -> the truth about one picture, and its nearest training
         picture. In a room {code, token, round}, too: the answer is counted there if it is the
-        first, and of this round."""
+        first, and of this round and its quiz."""
 
         def work() -> Answer:
             truth = _reveal(studio, *_which(ask), _place(ask))
@@ -89,18 +89,23 @@ def functions(studio: Studio, rooms: Rooms) -> list[Callable[[Any], Answer]]:
         return _told(work)
 
     def tally_room(ask: Any) -> Answer:
-        """{code} -> what the room has answered so far, with the truth; earlier rounds' scores."""
+        """{code} -> what the room has answered so far; earlier rounds' scores. With the host's
+        {key, truth: true} the truth, too, and this round's score, which tells it."""
 
         def work() -> Answer:
-            tally = rooms.tally(_object(ask).get("code"))
-            truths = [one.kind for one in quiz.quiz(tally.room.data, tally.room.seed)]
+            asked = _object(ask)
+            tally, truth = rooms.tally(asked.get("code")), {}
+            if asked.get("truth"):
+                rooms.check_host(tally.room.code, asked.get("key"), "show the truth")
+                questions = quiz.quiz(tally.room.data, tally.room.seed)
+                truth = {"truths": [one.kind for one in questions], **_score(tally.score)}
             return {
                 **told(tally.room),
                 "visitors": tally.visitors,
                 "finished": tally.finished,
                 "minutes": max(1, round(tally.room.seconds_left / 60)),
                 "said": tally.said,
-                "truths": truths,
+                "answers": tally.score.answers,
                 "past": [
                     {
                         "title": _title(studio, one.data, one.seed),
@@ -109,7 +114,7 @@ def functions(studio: Studio, rooms: Rooms) -> list[Callable[[Any], Answer]]:
                     }
                     for one in tally.past
                 ],
-                **_score(tally.score),
+                **truth,
             }
 
         return _told(work)
@@ -144,7 +149,8 @@ def _title(studio: Studio, data: str, seed: int) -> str:
 
 
 def _vote(rooms: Rooms, ask: Answer) -> bool:
-    return rooms.answer(*(ask.get(name) for name in ("code", "token", "round", "place", "said")))
+    code, token, number, said = (ask.get(name) for name in ("code", "token", "round", "said"))
+    return rooms.answer(code, token, (number, *_which(ask)), _place(ask), said)
 
 
 def _place(ask: Any) -> int:
@@ -164,7 +170,7 @@ def _begin(studio: Studio, data: str, seed: int) -> Answer:
         "pictures": [data_url(one.picture) for one in questions],
         "side": questions[0].picture.shape[0],
         "title": _title(studio, data, seed),
-        "note": f"{note}: {bank.SAMPLER}, {bank.STEPS} steps for the diffusion model.",
+        "note": f"{note}: {TITLES[bank.SAMPLER]}, {bank.STEPS} steps for the diffusion model.",
     }
 
 
@@ -185,7 +191,7 @@ def _what(studio: Studio, data: str, one: Question) -> str:
     label = f", class {names[one.label]}" if 0 <= one.label < len(names) else ""
     if one.kind == "real":
         return f"a test picture that no network was trained on{label}"
-    return f"{one.source}, seed {one.seed}{label}"
+    return f"{in_words(one.source)}, seed {one.seed}{label}"
 
 
 def _finish(ask: Any) -> Answer:
