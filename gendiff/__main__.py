@@ -23,6 +23,12 @@ from gendiff.sample import SAMPLERS, SPACINGS
 from gendiff.teach import LESSONS
 
 FILMS = " or ".join(f".{form}" for form in FORMATS)
+RACES = (
+    "Race two to four contestants of one data set over the same seeds: one after the other, each "
+    "by a clock of its own work alone, without loading and warm-up. Prints seconds, pictures a "
+    "second and ratios, beside the quality that metrics.json has of them; --out keeps it with its "
+    "pictures. With --estimate there is no race: N pictures of each tell their quality, roughly."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,7 +92,8 @@ def parser() -> argparse.ArgumentParser:
     walk.set_defaults(command=films.interpolate)
 
     _train(sub.add_parser("train", help="train a checkpoint, or go on with it"))
-    _compare(sub.add_parser("compare", help="race contestants on the same data set"))
+    said = "race contestants on the same data set"
+    _compare(sub.add_parser("compare", help=said, description=RACES))
     evaluate.options(sub.add_parser("evaluate", help="score checkpoints: FID, KID, coverage"))
     cards = sub.add_parser("cards", help="write the README.md of every checkpoint anew")
     cards.add_argument("folder", nargs="?", type=Path, help="of checkpoints; default: bundled")
@@ -162,7 +169,10 @@ def _compare(command: argparse.ArgumentParser) -> None:
     )
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
-    form.add_argument("--csv", action="store_true")
+    form.add_argument("--csv", action="store_true", help="of the race: a line a contestant")
+    command.add_argument(
+        "--threads", type=int, help="of the processor; the app races on half of its cores"
+    )
     _where(command)
     command.set_defaults(command=compare.race)
 

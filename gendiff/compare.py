@@ -8,9 +8,10 @@ import json
 import math
 from collections.abc import Sequence
 
+import torch
 from tqdm import tqdm
 
-from gendiff.errors import GendiffError
+from gendiff.errors import GendiffError, whole
 from gendiff.films import class_of, save, writable
 from gendiff.noise import parse
 from gendiff.report import table
@@ -25,6 +26,8 @@ DEFAULT = ("gan", "ddim-50")
 
 def race(arguments: argparse.Namespace) -> None:
     """Race the contestants, or estimate their quality."""
+    if arguments.threads is not None:
+        torch.set_num_threads(whole("--threads", arguments.threads, 1, 1024))
     folder = arguments.checkpoints or BUNDLED
     studio = Studio(folder, device=arguments.device, dtype=arguments.dtype)
     words = arguments.contestants or DEFAULT
@@ -147,9 +150,9 @@ def text(record: records.Record) -> str:
             )
         )
     where = (
-        f"{record['machine']}: {record['device']}, {record['dtype']}, {record['threads']} threads,"
-        f" torch {record['torch']}; seconds of work alone; FID and obedience "
-        "from metrics.json"
+        f"{record['machine']}: {record['device']}, {record['dtype']}, {record['threads']} "
+        f"thread{'s' * (record['threads'] != 1)}, torch {record['torch']}; seconds of work alone; "
+        "FID and obedience from metrics.json"
     )
     failed = [
         f"{one['contestant']}: {one['failed']}" for one in record["results"] if one["failed"]

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from conftest import CARDS
 
 from gendiff.__main__ import main
@@ -298,6 +299,7 @@ def test_a_record_is_json_and_csv_and_its_command_is_the_same_race(studio, saved
     assert {row["seeds"] for row in rows} == {"3 4 5"} and rows[0]["threads"]
 
     words = shlex.split(record["command"])[3:]
+    assert words[-2:] == ["--threads", str(record["threads"])]
     code = main([*words, "--checkpoints", str(saved), "--device", "cpu", "--json"])
     again = json.loads(capsys.readouterr().out)
     same = ("data", "seeds", "class", "same_noise", "device")
@@ -310,7 +312,17 @@ def test_the_command_prints_a_table(saved, capsys):
     where = ["--checkpoints", str(saved), "--device", "cpu"]
     assert main([*words, *where]) == 0
     out = capsys.readouterr().out
-    assert "times the fastest" in out and "tiny-diffusion:ddim-2" in out and "threads" in out
+    assert "times the fastest" in out and "tiny-diffusion:ddim-2" in out and "thread" in out
+    before = torch.get_num_threads()
+    try:
+        assert main([*words, *where, "--json", "--threads", "1"]) == 0
+    finally:
+        torch.set_num_threads(before)
+    record = json.loads(capsys.readouterr().out)
+    assert record["threads"] == 1 and record["command"].endswith("--threads 1")
+    with pytest.raises(SystemExit, match="0"):
+        main(["compare", "--help"])
+    assert "of one data set over the same seeds" in " ".join(capsys.readouterr().out.split())
     assert main([*words, *where, "--csv"]) == 0
     assert capsys.readouterr().out.count("\n") == 3
 
@@ -322,6 +334,7 @@ def test_the_command_prints_a_table(saved, capsys):
         ("gan ddim-1000000", "from 1 to"),
         ("gan", "2 to 4"),
         ("gan ddim-2 --batch 0", "batch"),
+        ("gan ddim-2 --threads 0", "--threads"),
         ("gan ddim-2 --seeds 0-64", "more than 64"),
         ("gan ddim-2 --label potato", "no class"),
         ("gan ddim-2 --json --csv", "not allowed"),

@@ -134,7 +134,10 @@ def run(studio: Studio, plan: Plan, most: float = SECONDS_MOST) -> Iterator[Work
 def command(plan: Plan) -> str:
     """The command that races these contestants and then estimates the same again."""
     words = " ".join(one.spec for one in plan.contestants)
-    return f"python -m gendiff compare {words} --estimate {plan.pictures} --first {plan.first}"
+    return (
+        f"python -m gendiff compare {words} --estimate {plan.pictures} --first {plan.first} "
+        f"--threads {torch.get_num_threads()}"
+    )
 
 
 def forecast(studio: Studio, plan: Plan) -> float:

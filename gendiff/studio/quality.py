@@ -121,6 +121,16 @@ def unlike(images: int, shared: int) -> str:
     return f"measured with N = {images:,} only, not comparable with N = {shared:,}"
 
 
+def modes(found: int | None, valid: float | None, images: int, uniform: float | None) -> str:
+    """How many of the cats' modes were reached, in words: beside the valid pictures alone, and
+    what as many perfect draws would reach; "" where modes were not counted."""
+    if found is None or valid is None:
+        return ""
+    among = round(valid * images)
+    perfect = f"; as many perfect draws: {uniform:,.0f}" if uniform else ""
+    return f"{found:,} of {among:,} valid picture{'s' * (among != 1)}{perfect}"
+
+
 def floor(points: Sequence[Point], images: int) -> float | None:
     """The distance of as many real training pictures from the test split, if it was measured."""
     known = (one.score.floor_fid for one in points if one.score.images == images)

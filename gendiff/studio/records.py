@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime, timezone
 from typing import Any
 
 import torch
@@ -29,6 +31,9 @@ QUALITY = (
     "recall",
     "obedience",
     "valid",
+    "modes",
+    "modes_uniform",
+    "novelty",
 )
 
 
@@ -39,8 +44,9 @@ def ratios(results: Sequence[Result]) -> list[float | None]:
 
 
 def conditions(studio: Studio) -> dict[str, object]:
-    """Where a race ran, as its record says it."""
+    """Where and when a race ran (UTC, to the minute), as its record says it."""
     return {
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": describe(studio.device),
         "device": studio.device.type,
         "dtype": str(studio.dtype).removeprefix("torch."),
@@ -146,18 +152,22 @@ def budget(studio: Studio, data: str, seconds: float, made: Sequence[Delivered])
 
 
 def command(race: Race) -> str:
-    """The command that races the same again."""
+    """The command that races the same again, on as many threads as torch has now."""
     seeds = race.seeds
     run_ = len(seeds) > 1 and seeds == tuple(range(seeds[0], seeds[0] + len(seeds)))
     text = f"{seeds[0]}-{seeds[-1]}" if run_ else ",".join(map(str, seeds))
     words = " ".join(one.spec for one in race.contestants)
     label = "" if race.label is None else f" --label {race.label}"
-    return f"python -m gendiff compare {words} --seeds {text} --batch {race.batch}{label}"
+    return (
+        f"python -m gendiff compare {words} --seeds {text} --batch {race.batch}{label} "
+        f"--threads {torch.get_num_threads()}"
+    )
 
 
 def to_csv(record: Record) -> str:
     """A line a contestant; what holds for all of them stands in every line."""
-    shared = {key: record[key] for key in ("data", "machine", "device", "dtype", "threads")}
+    shared = {key: record.get(key) for key in ("data", "date", "machine", "device", "dtype")}
+    shared["threads"] = record["threads"]
     shared["seeds"] = " ".join(map(str, record["seeds"]))
     rows = [
         {**row, **{f"measured_{name}": (row["quality"] or {}).get(name) for name in QUALITY}}
@@ -169,3 +179,42 @@ def to_csv(record: Record) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
+
+
+_LISTS = (
+    "results",
+    "estimates",
+    "groups",
+    "runs",
+)  # what a section's record has a contestant each
+
+
+def to_lines(parts: Mapping[str, Any]) -> str:
+    """Sections in long form: a line (section, contestant, measure, value) each. A contestant of ""
+    is the section as a whole: its settings, machine and date."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("section", "contestant", "measure", "value"))
+    for name, part in parts.items():
+        for one in part if isinstance(part, list) else [part]:
+            shared = {key: value for key, value in one.items() if key not in _LISTS}
+            whole = shared.pop("model", "")  # a checkpoint's metrics.json
+            writer.writerows((name, whole, *leaf) for leaf in _leaves(shared))
+            for row in (row for key in _LISTS for row in one.get(key, ())):
+                writer.writerows((name, _who(whole, row), *leaf) for leaf in _leaves(row))
+    return buffer.getvalue()
+
+
+def _who(model: str, row: Record) -> str:
+    if not model:
+        return row.get("contestant") or row.get("kind")
+    return f"{model}:{row['sampler']}-{row['steps']}" if row["sampler"] else model
+
+
+def _leaves(record: Record, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value with its name (`quality.fid`); lists as JSON, what is not known left out."""
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else value

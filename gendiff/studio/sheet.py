@@ -1,4 +1,5 @@
-"""A comparison as a sheet to keep: one HTML or Markdown file with pictures, settings and commands.
+"""A comparison as a sheet to keep: one HTML or Markdown file with pictures, settings, machine,
+date, and the commands that there are; or its numbers as CSV in long form, or JSON.
 
 Nothing is loaded from elsewhere: pictures stand in the file as lossless PNGs. Words that are not
 ours are escaped.
@@ -15,12 +16,12 @@ import numpy as np
 from gendiff.errors import GendiffError
 from gendiff.studio import records
 from gendiff.studio.records import Record
-from gendiff.studio.sections import Section, picture_url, share, where
+from gendiff.studio.sections import Section, modes, picture_url, ran, share
 
 FORMS = {"html": "text/html", "md": "text/markdown", "csv": "text/csv", "json": "application/json"}
 _HEAD = ("Contestant", "NFE", "seconds", "pictures/s", "times the fastest")
 _QUALITY = ("Contestant", "FID", "KID × 1000", "N", "precision", "recall", "obeys class")
-_QUALITY += ("valid cats",)
+_QUALITY += ("valid cats", "modes", "novel")
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
   color: #1c1917; background: #fff }
@@ -38,30 +39,31 @@ code { background: #f5f5f4; padding: .1rem .3rem; overflow-wrap: anywhere }
 
 def write(
     form: str,
-    record: Record,
+    record: Record | None,
     pictures: Sequence[np.ndarray | None],
     more: Sequence[Section] = (),
 ) -> str:
     """The race, and what else the comparison holds, in one of FORMS.
 
     Args:
-        record: of `records.record`. pictures: of each lane (N, H, W, C) uint8, None if it failed.
-        more: the other sections, see `gendiff.studio.sections`; a CSV holds the race alone.
+        record: of `records.record`; None: no race, `more` alone.
+        pictures: of each lane (N, H, W, C) uint8, None if it failed.
+        more: the other sections, see `gendiff.studio.sections`.
 
     Raises:
         GendiffError: there is no such form.
     """
-    if form == "json":
-        whole = {**record, **{one.name: one.record for one in more}}
-        return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
-    if form == "csv":
-        return records.to_csv(record)
     if form not in FORMS:
         raise GendiffError(f"A sheet is {', '.join(FORMS)}; choose one of these.")
-    parts = [*_race(record, pictures), *more]
-    count = record["results"][0]["images"]
+    others = {one.name: one.record for one in more}
+    if form == "json":
+        return json.dumps({**(record or {}), **others}, indent=2, ensure_ascii=False) + "\n"
+    if form == "csv":
+        return records.to_lines({**({"race": record} if record else {}), **others})
+    parts = [*(_race(record, pictures) if record else ()), *more]
+    count = record["results"][0]["images"] if record else 0
     race = f"A race over {count} picture{'s' * (count != 1)}"
-    title = f"A comparison: {record['data']}" if more else race
+    title = f"A comparison: {parts[0].data}" if more else race
     return (_html if form == "html" else _markdown)(title, parts)
 
 
@@ -74,9 +76,11 @@ def _race(record: Record, pictures: Sequence[np.ndarray | None]) -> list[Section
         if own is not None
     ]
     rows = [[one["title"], *_measures(one)] for one in results]
+    title = "Measured quality of the contestants"
     return [
         Section(
             "race",
+            record["data"],
             f"Race: {record['data']}",
             record,
             _HEAD,
@@ -85,7 +89,7 @@ def _race(record: Record, pictures: Sequence[np.ndarray | None]) -> list[Section
             _facts(record),
             record["command"],
         ),
-        Section("quality", "Measured quality of the contestants", None, _QUALITY, rows),
+        Section("quality", record["data"], title, None, _QUALITY, rows),
     ]
 
 
@@ -96,6 +100,7 @@ def _measures(row: Record) -> list[str]:
         return ["not measured yet", *["–"] * (len(_QUALITY) - 2)]
     kid = f"{1000 * score['kid']:.2f} ± {1000 * score['kid_std']:.2f}"
     said = [share(score["obedience"]), share(score["valid"])]
+    said += [modes(score), share(score["novelty"])]
     numbers = [f"{score['fid']:.3g}", kid, f"{score['images']:,}"]
     return [*numbers, f"{score['precision']:.3f}", f"{score['recall']:.3f}", *said]
 
@@ -115,7 +120,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         ("Seeds", seeds),
         ("Class", label),
         ("Batch", str(record["results"][0]["batch"])),
-        ("Machine", where(record)),
+        *ran(record),
         *([("Run", "beforehand, on that machine")] if record.get("beforehand") else []),
         ("Clock", "seconds of work alone; loading and warm-up are left out"),
         ("Noise", record["same_noise"]),

@@ -60,7 +60,7 @@ def build(studio: Studio, page: Page) -> None:
         with gr.Column(visible=name == "race") as groups[name]:
             views[name] = module.build(studio, page, view, data)
     states = {name: state for one in views.values() for name, state in one.kept.items()}
-    keep = race_keep.build(studio, states.pop("race"), list(states.values()))
+    keep = race_keep.build(studio, data, states.pop("race"), list(states.values()))
     shown = gr.State(dict.fromkeys(VIEWS, data.value))  # the data set that each view shows
 
     def show(chosen: str, of: str, shown: dict[str, str], *values: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from gendiff.results import Score
 from gendiff.studio import quality
 from gendiff.studio.quality import CITATION, PUBLISHED, Measured, Point, pareto
 from gendiff.ui.charts import Axis, Dot, Series, chart
-from gendiff.ui.tables import many, number, share, table
+from gendiff.ui.tables import NONE, many, number, share, table
 
 _COLOURS = ("cp-c0", "cp-c2", "cp-c3", "cp-c4", "cp-c5")
 
@@ -181,10 +181,8 @@ def _cells(score: Score, cats: bool) -> list[str]:
     cells += [f"{score.precision:.3f}", f"{score.recall:.3f}", share(score.obedience)]
     if not cats:
         return cells
-    modes = "–" if score.modes is None else f"{score.modes:,}"
-    if score.modes is not None and score.modes_uniform:
-        modes += f" of {score.modes_uniform:,.0f}"
-    return [*cells, share(score.valid), modes, share(score.novelty)]
+    modes = quality.modes(score.modes, score.valid, score.images, score.modes_uniform)
+    return [*cells, share(score.valid), modes or NONE, share(score.novelty)]
 
 
 def _note(one: Measured) -> str:
