@@ -53,7 +53,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         server_functions=quiz_service.functions(studio, Rooms()),
         elem_id="compare-quiz",
     )
-    with gr.Row(elem_classes="actions"):
+    with gr.Row(elem_classes="actions", elem_id="compare-quiz-choice"):
         seed = gr.Number(
             SEED,
             label="Number of the quiz",

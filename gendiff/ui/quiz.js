@@ -8,9 +8,11 @@ const ROUND = 10;
 
 element.innerHTML = `
   <section class="qz cp-card" role="group" aria-label="Blind test" tabindex="-1">
-    <ol class="qz-dots" aria-hidden="true"></ol>
-    <div class="qz-body"></div>
-    <p class="qz-note cp-small"></p>
+    <details class="qz-play" open><summary></summary>
+      <ol class="qz-dots" aria-hidden="true"></ol>
+      <div class="qz-body"></div>
+      <p class="qz-note cp-small"></p>
+    </details>
     <details class="qz-class"><summary>Play with a class</summary><div>
       <button type="button" class="qz-open">Open a room</button>
       <form class="qz-join"><input name="code" aria-label="Room code" placeholder="Room code" maxlength="12" autocomplete="off" autocapitalize="characters" spellcheck="false"><button>Join</button></form>
@@ -19,7 +21,7 @@ element.innerHTML = `
     <p class="qz-live" aria-live="polite"></p>
   </section>`;
 const root = element.querySelector(".qz");
-const [dots, body, note, room, live] = ["dots", "body", "note", "room", "live"].map((name) => root.querySelector(`.qz-${name}`));
+const [play, dots, body, note, room, live] = ["play", "dots", "body", "note", "room", "live"].map((name) => root.querySelector(`.qz-${name}`));
 const still = (text) => { live.textContent = text; };
 
 let game = null; // the quiz that is played here
@@ -50,25 +52,28 @@ async function call(name, what) { // an answer, or {error}; lost: the server did
   }
 }
 
-async function ask(name, what) { // an answer, or null after its error was shown
+async function ask(name, what, lasts) { // an answer, or null after its error was shown
   const reply = await call(name, what);
   if (!reply.error) return reply;
-  fail(reply.error);
+  fail(reply.error, lasts);
   return null;
 }
 
-function fail(text) {
-  root.querySelector(".qz-error")?.remove();
+function fail(text, lasts = false) { // lasts: what is wrong with a room stands over another quiz, too
+  clear();
   const node = put("p", "qz-error", text);
   node.setAttribute("role", "alert");
-  body.before(node);
+  node.toggleAttribute("data-lasts", lasts);
+  play.before(node);
 }
+
+const clear = (which = ".qz-error") => root.querySelector(which)?.remove();
 
 // ---- The ten pictures -----------------------------------------------------------------------
 
 async function begin({ data, seed }, answered = {}) {
   const mine = (game = { data, seed, k: 0, answers: Array(ROUND).fill(null), truths: [], pictures: null });
-  root.querySelector(".qz-error")?.remove();
+  clear(".qz-error:not([data-lasts])");
   const reply = await ask("begin", { data, seed });
   if (!reply || mine !== game) return;
   Object.assign(game, reply);
@@ -114,6 +119,7 @@ async function answer(said) {
   const mine = game, place = game.k;
   if (!game.pictures || game.answers[place] || game.busy) return;
   game.busy = true;
+  clear();
   const { data, seed } = game;
   const { code, token, round } = seat ?? {};
   const truth = await ask("answer", { data, seed, place, said, ...(token && { code, token, round }) });

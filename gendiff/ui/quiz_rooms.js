@@ -23,7 +23,7 @@ const hosted = (code) => store("localStorage", `gendiff-host-${code}`);
 
 async function join(code) { // whether there is such a room
   code = code.trim().toUpperCase();
-  const reply = await ask("join_room", { code, token: store("sessionStorage", `gendiff-room-${code}`) });
+  const reply = await ask("join_room", { code, token: store("sessionStorage", `gendiff-room-${code}`) }, true);
   if (!reply) return false;
   store("sessionStorage", `gendiff-room-${code}`, reply.token);
   const { answered, ...place } = reply;
@@ -40,7 +40,7 @@ async function open() {
 }
 
 async function host(code) { // back to the tally of a room that this browser opened
-  const reply = await ask("tally_room", { code });
+  const reply = await ask("tally_room", { code }, true);
   if (!reply) return false;
   sit({ ...reply, key: hosted(code) });
   return true;
@@ -48,9 +48,10 @@ async function host(code) { // back to the tally of a room that this browser ope
 
 function sit(place) { // take a seat, a visitor's or the host's
   seat = place;
-  root.querySelector(".qz-error")?.remove();
+  clear();
   root.querySelector(".qz-class").hidden = true;
   root.dataset.seat = seat.key ? "host" : "visitor";
+  play.open = !seat.key; // the projector is for the tally
   store("sessionStorage", `gendiff-hosts-${seat.code}`, seat.key ? "yes" : null);
   keep(seat.code);
   room.hidden = false;
@@ -92,11 +93,12 @@ function leave(why, anew = false) { // anew: with the quiz that is chosen on thi
   if (seat) store("sessionStorage", `gendiff-hosts-${seat.code}`, null);
   seat = null;
   delete root.dataset.seat;
+  play.open = true;
   room.hidden = true;
   root.querySelector(".qz-class").hidden = false;
   keep(null);
   if (anew && visitor) begin(JSON.parse(props.value));
-  if (why) fail(why);
+  if (why) fail(why, true);
 }
 
 function plays() { // which quiz the room plays, and what else could be played
@@ -111,6 +113,7 @@ function chosen() { // the quiz that is played here may be another one than the 
   if (!seat?.key || !next) return;
   next.hidden = !game?.title || (game.data === seat.data && game.seed === seat.seed);
   next.textContent = `Start round ${seat.round + 1}: ${game?.title}`;
+  play.querySelector("summary").textContent = `Play ${game?.title ?? "it"} here (not counted in the room)`;
 }
 
 async function start() {
@@ -176,17 +179,18 @@ function show(tally, reply) {
   put("p", "qz-count", `${count(reply.visitors, "visitor")}, ${count(reply.answers, "answer")}, ${reply.finished} finished`, tally);
   const list = put("ol", "qz-votes", null, tally);
   reply.said.forEach((counts, place) => {
-    const row = put("li", "", null, list), all = counts.reduce((a, b) => a + b, 0);
+    const row = put("li", "", null, list), all = counts.reduce((a, b) => a + b, 0) || 1;
     const image = put("img", "", null, row);
     Object.assign(image, { src: seat.pictures?.[place] ?? "", alt: `Picture ${place + 1}` });
-    const bar = put("div", "qz-bar", null, row);
-    counts.forEach((votes, i) => {
-      if (!votes) return;
-      const part = put("span", `qz-${KINDS[i]}`, `${NAMES[KINDS[i]]} ${votes}`, bar);
-      part.style.flexGrow = votes;
+    const votes = put("div", "", null, row);
+    put("b", "", truths ? `${place + 1}: ${NAMES[truths[place]]}` : String(place + 1), votes);
+    counts.forEach((said, i) => {
+      const bar = put("span", `qz-vote qz-${KINDS[i]}`, null, votes), right = truths?.[place] === KINDS[i];
+      bar.style.setProperty("--qz-share", said / all);
+      bar.toggleAttribute("data-right", right);
+      put("span", "", `${NAMES[KINDS[i]]}${right ? " ✓" : ""}`, bar);
+      put("b", "", String(said), bar);
     });
-    if (!all) put("span", "qz-none", "no answer yet", bar);
-    put("b", "", truths ? NAMES[truths[place]] : "", row);
   });
   if (truths && reply.answers) {
     put("h3", "", `${reply.right} of ${reply.answers} right`, tally);
@@ -210,6 +214,7 @@ function onKey(event) {
   if (!root.isConnected) return document.removeEventListener("keydown", onKey);
   if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || !game?.pictures) return;
   if (!root.offsetParent || document.activeElement.matches("input:not([type=radio]), textarea, select, [contenteditable]")) return;
+  if (!play.open) return;
   const kind = KINDS[Number(event.key) - 1];
   if (kind && game.k >= 0 && !game.answers[game.k]) answer(kind);
   else if (event.key === "Enter" && !document.activeElement.matches("button, a, summary")) body.querySelector(".qz-next")?.click();
@@ -218,17 +223,10 @@ function onKey(event) {
 }
 document.addEventListener("keydown", onKey);
 
-// Another quiz was chosen on this page. A visitor stays in the room, and is told; what a link sets
-// before anybody has touched the page is no choice.
+// Another quiz was chosen on this page. A visitor plays the room's, and quiz.css hides the choice.
 const hear = () => {
   const asked = JSON.parse(props.value || "null");
-  if (!asked) return;
-  if (seat?.token) {
-    const other = asked.data !== seat.data || asked.seed !== seat.seed;
-    if (other && !(navigator.userActivation?.hasBeenActive ?? true)) return;
-    seat.news = other ? "Another quiz was chosen on this page. You are still in the room, with its quiz; leave it to play the other one." : "";
-    news("");
-  } else if (game?.data !== asked.data || game?.seed !== asked.seed) begin(asked);
+  if (asked && !seat?.token && (game?.data !== asked.data || game?.seed !== asked.seed)) begin(asked);
 };
 watch("value", hear);
 

@@ -151,16 +151,29 @@ def test_the_view_stands_in_the_address(tab):
 def test_a_class_follows_its_host_and_a_reload_loses_nothing(tab, page, app):
     view(tab, "Blind test")
     host = tab.locator("#compare-quiz")
-    host.locator("summary").click()
+    host.locator(".qz-class summary").click()
     host.locator(".qz-open").click()
     code = host.locator(".qz-code").inner_text()
-    visitor = page(f"{app}?tab=compare&view=quiz&room={code}")
+    expect(host.locator(".qz-body")).to_be_hidden()  # the projector is for the tally
+    phone = {"width": 390, "height": 844}
+    visitor = page(f"{app}?tab=compare&view=quiz&room={code}", viewport=phone)
     seat = visitor.locator("#compare-quiz")
     expect(seat).to_contain_text(f"You are in room {code}, round 1: quiz 1", timeout=SLOW)
-    seat.locator(".qz-gan").click()
+    for choice in ("#compare-quiz-new", "#compare-data"):  # a visitor plays the room's quiz
+        expect(visitor.locator(choice)).to_be_hidden()
+    assert seat.locator(".qz-pictures img").bounding_box()["width"] > 250  # of a phone's 390
+    seat.locator(".qz-gan").dblclick()
     expect(host).to_contain_text("1 visitor, 1 answer, 0 finished", timeout=SLOW)
-    visitor.locator("#compare-quiz-new").click()  # a visitor stays, and is told
-    expect(seat).to_contain_text("You are still in the room", timeout=SLOW)
+    visitor.reload()
+    expect(seat).to_contain_text("Picture 2 of 10", timeout=SLOW)
+    second = page(f"{app}?tab=compare&view=quiz&room=AAAAAA")
+    other = second.locator("#compare-quiz")
+    expect(other).to_contain_text("There is no such room", timeout=SLOW)
+    expect(other).to_contain_text("Picture 1 of 10", timeout=SLOW)  # alone
+    other.locator(".qz-class summary").click()
+    other.locator("[name=code]").fill(code.lower())
+    other.get_by_text("Join", exact=True).click()
+    expect(host).to_contain_text("2 visitors, 1 answer, 0 finished", timeout=SLOW)
 
     def shown():
         return host.locator(".qz-votes img").evaluate_all("(all) => all.map((one) => one.src)")
@@ -173,22 +186,26 @@ def test_a_class_follows_its_host_and_a_reload_loses_nothing(tab, page, app):
     tab.wait_for_timeout(2000)  # the tally was drawn again
     assert shown() == voted and len(set(voted)) == 10  # the votes stay beside their pictures
     host.locator(".qz-truth").click()
-    expect(host.locator(".qz-votes b").first).not_to_be_empty()
+    expect(host.locator(".qz-vote[data-right]")).to_have_count(10, timeout=SLOW)
+    assert host.locator(".qz-votes img").first.bounding_box()["width"] >= 96
     host.locator(".qz-start").click()
     expect(host.locator(".qz-truth")).to_have_attribute("aria-pressed", "false", timeout=SLOW)
-    expect(seat).to_contain_text("The host has started round 2", timeout=SLOW)
+    for one in (seat, other):
+        expect(one).to_contain_text("The host has started round 2", timeout=SLOW)
     expect(seat).to_contain_text("Picture 1 of 10", timeout=SLOW)
     seat.locator(".qz-real").click()
-    expect(host).to_contain_text("1 visitor, 1 answer, 0 finished", timeout=SLOW)
+    expect(host).to_contain_text("2 visitors, 1 answer, 0 finished", timeout=SLOW)
     assert seat.locator(".qz-pictures img").first.get_attribute("src") == shown()[0] != voted[0]
 
     tab.reload()
     expect(host).to_contain_text("Round 2: quiz 1, Cartoon cats", timeout=SLOW)
-    expect(host).to_contain_text("1 visitor, 1 answer, 0 finished", timeout=SLOW)
+    expect(host).to_contain_text("2 visitors, 1 answer, 0 finished", timeout=SLOW)
+    expect(host.locator(".qz-vote[data-right]")).to_have_count(0)
     expect(host).to_contain_text("Round 1 (quiz 1, Fashion-MNIST)", timeout=SLOW)
     assert f"room={code}" in visitor.url and f"room={code}" in tab.url
     seat.locator(".qz-leave").click()
     expect(seat.locator(".qz-room")).to_be_hidden()
+    expect(visitor.locator("#compare-data")).to_be_visible()
     assert "room=" not in visitor.url
 
 
