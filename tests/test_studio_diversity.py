@@ -33,6 +33,30 @@ def test_neighbours_among_themselves():
     assert group(pictures[[0, 0, 1]]).among().tolist()[:2] == [0, 0]  # a copy
 
 
+def test_the_closest_pairs_come_first_and_no_picture_is_in_two():
+    grey = np.array([0, 10, 15, 200, 255, 203, 90], np.uint8)
+    made = group(np.broadcast_to(grey[:, None, None, None], (7, 8, 8, 1)).copy())
+    pairs = made.pairs()
+    assert [pair[:2] for pair in pairs] == [(3, 5), (1, 2), (0, 6)]  # and (0, 1), (1, 0) no more
+    np.testing.assert_allclose([pair[2] for pair in pairs], np.array([3, 5, 90]) / 127.5, 1e-5)
+    assert made.pairs(1) == pairs[:1] and group(made.pictures[:1]).pairs() == []
+
+
+def test_real_pictures_are_the_mark_beside_the_coverage():
+    studio = Studio(device="cpu")
+    for data in ("fashion", "cats"):
+        shares, count = diversity.recognized(studio, data)
+        classes = next(card.classes for card in studio.cards() if card.data == data)
+        assert tuple(shares) == tuple(classes) and count == 256
+        assert 0.8 < np.mean([*shares.values()]) <= 1 and min(shares.values()) > 0.4
+        html = compare_diversity.board_of(studio, stored(data), stored=True)
+        first = next(iter(shares.values()))
+        assert f'title="real test pictures: {100 * first:.0f} %"' in html
+        assert html.count("another below") == 3 * diversity.CLOSEST
+        assert html.count("training below") == 3 * diversity.CLOSEST
+    assert diversity.recognized(studio, "dogs") == ({}, 0)
+
+
 def test_the_map_keeps_distances_in_a_plane():
     random = np.random.default_rng(0)
     flat = random.normal(size=(30, 2)) * [3, 1]
@@ -78,7 +102,7 @@ def test_a_class_of_each_data_set_is_there_beforehand(data):
         np.testing.assert_allclose(rms, one.rms[one.closest], atol=5e-3)
     html = compare_diversity.board_of(Studio(device="cpu"), made, stored=True)
     assert html.count("<circle") == 3 * diversity.SEEDS and "Made beforehand" in html
-    assert html.count("<figure><img") == 3 * diversity.CLOSEST
+    assert html.count("<figure><img") == 6 * diversity.CLOSEST  # alike, and copies
     assert f"Map of the features of {data}-features" in html and html.count("in pixels<") == 2
 
 

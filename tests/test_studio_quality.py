@@ -11,7 +11,7 @@ from gendiff.results import Features, Floor, Metrics, Reference, Score
 from gendiff.studio import Studio, quality
 from gendiff.studio.contestants import Contestant
 from gendiff.studio.quality import PUBLISHED, measured, pareto
-from gendiff.ui import compare, compare_quality, quality_page
+from gendiff.ui import charts, compare, compare_quality, quality_page
 from gendiff.ui.charts import Axis, Dot, Series, chart
 from gendiff.ui.parts import Page
 
@@ -227,3 +227,21 @@ def test_the_bundled_metrics_can_all_be_shown_with_samples_of_both_families():
         assert [pane["id"] for pane in start["panes"]] == ["gan", "diffusion"]
         assert start["note"].startswith("Made beforehand") and end["state"] == "done"
         assert start["captions"][0].startswith("seed ")
+
+
+@pytest.mark.parametrize("ends", [(0.40, 0.58), (101, 130), (3, 4), (1, 1000), (0.7, 12), (5, 5)])
+def test_an_axis_has_at_least_two_ticks_and_at_most_seven(ends):
+    for log in (True, False):
+        scale = charts._Scale(Axis("x", log), ends, 0, 100)
+        ticks = scale.ticks()
+        assert 2 <= len(ticks) <= 7 and ticks == sorted(ticks)
+        assert all(-1e-6 <= scale(tick) <= 100 + 1e-6 for tick in ticks)
+
+
+def test_a_small_point_can_be_pressed_within_a_larger_one():
+    def drawn(size):
+        dots = [Dot(1, 1, "a", "spec", size)]
+        return chart("t", [Series("s", "c", dots)], Axis("x", ends=(0, 2)), Axis("y", ends=(0, 2)))
+
+    (r,) = re.findall(r'cp-hit" cx="[\d.]+" cy="[\d.]+" r="(\d+)"', drawn(quality_page._radius(0)))
+    assert int(r) >= 10 and "cp-hit" not in drawn(6)

@@ -55,9 +55,28 @@ class Group:
 
     def among(self) -> np.ndarray:
         """The distance (N,) from each picture to the nearest other one of this group."""
+        return self._apart.min(1)
+
+    def pairs(self, most: int = CLOSEST) -> list[tuple[int, int, float]]:
+        """The pairs that are nearest to each other, as (index, index, distance); no picture is in
+        two of them, so that one of which there are many does not take all places."""
+        found: list[tuple[int, int, float]] = []
+        taken: set[int] = set()
+        order = np.argsort(self._apart, axis=None, kind="stable")
+        for a, b in zip(*np.unravel_index(order, self._apart.shape), strict=True):
+            if len(found) == most or not np.isfinite(self._apart[a, b]):
+                break
+            if not taken & {a, b}:
+                taken |= {a, b}
+                found.append((int(a), int(b), float(self._apart[a, b])))
+        return found
+
+    @cached_property
+    def _apart(self) -> np.ndarray:
+        """Distances (N, N) of the group's pictures; infinite from each to itself."""
         x = torch.from_numpy(self.pictures.reshape(len(self.pictures), -1).astype(np.float32))
         apart = torch.cdist(x, x) / 127.5 / x.shape[1] ** 0.5
-        return apart.fill_diagonal_(torch.inf).min(1).values.numpy()
+        return apart.fill_diagonal_(torch.inf).numpy()
 
 
 @dataclass(frozen=True)
@@ -159,6 +178,25 @@ def _real(studio: Studio, data: str, label: int) -> tuple[np.ndarray, str]:
     except GendiffError:
         return np.zeros((0,)), ""
     return real.pictures[real.labels == label][:SEEDS], "bundled test pictures"
+
+
+@lru_cache(maxsize=4)
+def recognized(studio: Studio, data: str) -> tuple[dict[str, float], int]:
+    """What real pictures reach where a family's class coverage is counted: of each class the share
+    of the bundled test pictures that is read as it, and how many pictures that is in all. Empty
+    where there are none, or no network that reads them."""
+    try:
+        real, reader = studio.real(data), load_reader(data)
+    except GendiffError:
+        return {}, 0
+    names = next((card.classes for card in studio.cards() if card.data == data), ())
+    kinds = reader(from_uint8(real.pictures), paint=False).kinds
+    read = kinds["body" if "body" in kinds else "label"].numpy()
+    there = [(label, real.labels == label) for label in range(len(names))]
+    shares = {
+        names[label]: float((read[own] == label).mean()) for label, own in there if own.any()
+    }
+    return shares, len(read)
 
 
 def _group(kind: str, data: str, pictures: np.ndarray, source: str, sha256: str = "") -> Group:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 460, 300
+SMALL, PRESSED = 5, 10  # radius: a point below the one can be pressed within the other
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 46
 
 
@@ -97,12 +98,10 @@ class _Scale:
         return self.start + (v - self.low) / (self.high - self.low) * (self.stop - self.start)
 
     def ticks(self) -> list[float]:
-        """Round values within the scale: of a log one 1, 2, 5 of each decade, at most seven."""
+        """Two to seven round values within the scale: of a log one 1, 2, 5 of each decade; where
+        it is too short for two of these, as of a straight one."""
         if not self.log:
-            step = 10 ** math.floor(math.log10((self.high - self.low) / 2))
-            step *= next(k for k in (1, 2, 5) if (self.high - self.low) / (step * k) <= 6)
-            first = math.ceil(self.low / step)
-            return [k * step for k in range(first, math.floor(self.high / step) + 1)]
+            return _straight(self.low, self.high)
         decades = range(math.floor(self.low), math.ceil(self.high) + 1)
         for digits in ((1, 2, 5), (1, 3), (1,)):
             found = [
@@ -113,7 +112,14 @@ class _Scale:
             ]
             if len(found) <= 7:
                 break
-        return found
+        return found if len(found) > 1 else _straight(10**self.low, 10**self.high)
+
+
+def _straight(low: float, high: float) -> list[float]:
+    """Round values from low to high, two to seven."""
+    step = 10 ** math.floor(math.log10((high - low) / 2))
+    step *= next(k for k in (1, 2, 5) if (high - low) / (step * k) <= 6)
+    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _grid(across: _Scale, up: _Scale, x: Axis, y: Axis) -> str:
@@ -160,6 +166,8 @@ def _dot(dot: Dot, one: Series, across: _Scale, up: _Scale) -> str:
     said = f"<title>{title}</title>{circle}{text}"
     if not dot.pick:
         return f"<g>{said}</g>"
+    if dot.size < SMALL:
+        said += f'<circle class="cp-hit" cx="{x:.1f}" cy="{y:.1f}" r="{PRESSED}"/>'
     pick = escape(dot.pick, quote=True)
     return f'<g role="button" tabindex="0" aria-label="{title}" data-pick="{pick}">{said}</g>'
 

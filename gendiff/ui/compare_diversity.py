@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -136,7 +136,7 @@ def board_of(studio: Studio, made: Diversity | None, stored: bool) -> str:
     return f"""<section class="cp-card" aria-label="Diversity"><h3>{escape(of)}</h3>
 <div class="cp-charts">{_map(made)}<div>{_distances(made)}</div></div>
 <p class="cp-small">{note}, seeds 0–{diversity.SEEDS - 1}. {escape(sources)}.</p></section>
-{_copies(made)}{_coverage(studio, made.data)}"""
+{_alike(made)}{_copies(made)}{_coverage(studio, made.data)}"""
 
 
 def _map(made: Diversity) -> str:
@@ -179,8 +179,29 @@ def _bars(title: str, groups: dict[str, np.ndarray], top: float) -> str:
     return f'<h4>{title}</h4><div class="cp-ranges">{rows}</div>'
 
 
+def _alike(made: Diversity) -> str:
+    """The closest pairs of each kind: does it repeat itself?"""
+    rows = "".join(
+        _pairs(one, [(a, one.pictures[b], apart) for a, b, apart in one.pairs()], "another below")
+        for one in made.groups
+    )
+    return f"""<section class="cp-card" aria-label="Repeats?">
+<h3>The most alike among themselves</h3>
+<p class="cp-small">The closest pairs of each kind, one above the other, and how far apart they
+are; no picture is in two of them.</p>
+<div class="cp-copies">{rows}</div></section>"""
+
+
 def _copies(made: Diversity) -> str:
-    rows = "".join(_closest(one) for one in made.groups if len(one.closest))
+    rows = "".join(
+        _pairs(
+            one,
+            [(a, near, one.rms[a]) for a, near in zip(one.closest, one.nearest, strict=True)],
+            "training below",
+        )
+        for one in made.groups
+        if len(one.closest)
+    )
     if not rows:
         return ""
     return f"""<section class="cp-card" aria-label="Copies?">
@@ -190,13 +211,14 @@ pixel, and how far it is.</p>
 <div class="cp-copies">{rows}</div></section>"""
 
 
-def _closest(one: Group) -> str:
+def _pairs(one: Group, found: Sequence[tuple[int, np.ndarray, float]], below: str) -> str:
+    """Pictures of a kind, each above the one that it is like, and the distance."""
     pairs = ""
-    for index, near in zip(one.closest, one.nearest, strict=True):
-        both = enlarge(np.concatenate([one.pictures[index], near]), 2)
+    for index, like, apart in found:
+        both = enlarge(np.concatenate([one.pictures[index], like]), 2)
         pairs += (
-            f'<figure><img src="{data_url(both)}" alt="{NAMES[one.kind]} above, training below">'
-            f"<figcaption>{one.rms[index]:.3f}</figcaption></figure>"
+            f'<figure><img src="{data_url(both)}" alt="{NAMES[one.kind]} above, {below}">'
+            f"<figcaption>{apart:.3f}</figcaption></figure>"
         )
     return f'<div><h4>{NAMES[one.kind]}</h4><div class="cp-pairs">{pairs}</div></div>'
 
@@ -204,6 +226,7 @@ def _closest(one: Group) -> str:
 def _coverage(studio: Studio, data: str) -> str:
     """How often each class was recognized when it was asked for; from metrics.json alone."""
     parts = []
+    real, count = diversity.recognized(studio, data)
     for one in quality.measured(studio, data):
         run = one.metrics.headline if one.points else None
         if run is None or not run.coverage:
@@ -213,16 +236,32 @@ def _coverage(studio: Studio, data: str) -> str:
         colour = "cp-c1" if one.points[0].family == "gan" else "cp-c0"
         bars = "".join(
             f'<div class="cp-range {colour}"><span>{escape(str(name))}</span><i><b style="left:0;'
-            f'width:{100 * share:.1f}%"></b></i><span>{100 * share:.0f} %</span></div>'
+            f'width:{100 * share:.1f}%"></b>{_mark(real.get(name))}</i>'
+            f"<span>{100 * share:.0f} %</span></div>"
             for name, share in run.coverage.items()
         )
         parts.append(
             f'<div><h4>{escape(one.title)}</h4><div class="cp-ranges">{bars}</div>'
             f'<p class="cp-small">{run.images:,} pictures</p></div>'
         )
+    marks = ""
+    if real:
+        each = f"{count} bundled ones, about {count // len(real)} of each"
+        marks = (
+            '<p class="cp-small">A mark: the share of real test pictures of the class that the '
+            f"same network recognizes ({each}).</p>"
+        )
     return f"""<section class="cp-card" aria-label="Coverage">
 <h3>Recognized as the class asked for</h3>
-<div class="cp-charts">{"".join(parts)}</div></section>"""
+<div class="cp-charts">{"".join(parts)}</div>{marks}</section>"""
+
+
+def _mark(share: float | None) -> str:
+    """What real pictures reach, on a bar."""
+    if share is None:
+        return ""
+    said = f"real test pictures: {100 * share:.0f} %"
+    return f'<u style="left:{100 * share:.1f}%" title="{said}"></u>'
 
 
 def message_of(studio: Studio, made: Diversity) -> Message:
