@@ -450,7 +450,10 @@ def test_the_events_exist_and_no_others():
 def test_its_config_is_json_and_holds_the_browser_side():
     config = Player(placeholder="Press it", exports=["gif", "mp4"]).get_config()
     json.dumps(config, allow_nan=False)
-    given = '{"label": "Player", "placeholder": "Press it", "exports": ["gif", "mp4"]}'
+    given = (
+        '{"label": "Player", "placeholder": "Press it", "exports": ["gif", "mp4"], '
+        '"beside": false}'
+    )
     assert f"const GIVEN = {given};" in config["js_on_load"]
     here = Path(module.__file__).parent
     for name in ("drawing.js", "player.js"):

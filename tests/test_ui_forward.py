@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 
 import gradio as gr
 import numpy as np
@@ -216,12 +217,30 @@ def test_own_data_without_real_pictures_can_be_drawn(saved):
         page.wire(demo, tabs)
     with gr.Blocks():
         sent = forward.pad(studio, MODEL, 4, "pad")
-    assert sent.value["name"] == "Draw or upload" and sent.offer("shapes") == []
-    play = next(f.fn for f in demo.fns.values() if f.fn and f.fn.__name__ == "play")
-    _, panes, _ = parts(play(MODEL, None, sent.value, *COSINE, "0"))
-    assert not panes[0][0].any()
-    with pytest.raises(gr.Error, match="no bundled real pictures"):
-        play(MODEL, 0, sent.value, *COSINE, "0")
+    assert sent.value["name"] == "Draw or upload a picture" and sent.offer("shapes") == []
+    handlers = {f.fn.__name__: f.fn for f in demo.fns.values() if f.fn}
+    play, follow = handlers["play"], handlers["follow"]
+    # Nothing is drawn yet, whatever number stands there, and whatever the board still shows.
+    fashion = {**sent.value, "data": "fashion", "empty": False}
+    for number, there in ((None, sent.value), (14, sent.value), (14, fashion), (14, None)):
+        message, shown = play(MODEL, number, there, *COSINE, "0")
+        assert message["op"] == "idle" and "draw or upload a picture" in message["message"]
+        assert shown is None
+    assert follow(MODEL, 14, fashion) == [sent.value, None]
+    drawing = {**sent.value, "empty": False}
+    assert follow(MODEL, 14, drawing) == [gr.skip(), None]
+    for number in (None, 14):
+        _, panes, _ = parts(play(MODEL, number, drawing, *COSINE, "0"))
+        assert not panes[0][0].any()
+
+
+def test_the_shelf_of_a_model_that_came_later_is_empty_and_not_another_one_s(call, studio):
+    with gr.Blocks():
+        offer = forward.pad(studio, MODEL, 4, "pad").offer
+    later = replace(studio.card(MODEL), name="someone/tiny", data="someone/tiny")
+    studio.cards = lambda family=None: [later]
+    studio.card = lambda name: later
+    assert offer("someone/tiny") == [] and offer("shapes") is None
 
 
 def test_the_example_is_what_a_run_with_the_defaults_sends(call, studio):

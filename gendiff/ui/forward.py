@@ -17,7 +17,7 @@ from gendiff.ui import examples
 from gendiff.ui.exports import wire_exports
 from gendiff.ui.forward_runs import EXPLANATION, LABELS, SCHEDULES, gauge, trip
 from gendiff.ui.forward_work import Asked, one_seed, runners, way_of
-from gendiff.ui.pad import is_of, pad, picture, title
+from gendiff.ui.pad import is_of, pad, picture, real_pictures, title
 from gendiff.ui.pad import shown as on_shelf
 from gendiff.ui.parts import (
     PRIVATE,
@@ -176,8 +176,10 @@ def _wire(studio: Studio, on: Controls, player: Player, shown: gr.State) -> None
     @bounded
     def follow(name: str, which: float | None, sent: Any) -> list[Any]:
         """The board follows the model and the number; a drawing of the same data stays."""
-        if which is None and is_of(studio.card(name), sent):
-            return [gr.skip(), gr.skip()]
+        card = studio.card(name)
+        lacks = real_pictures(studio, card.data) is None
+        if is_of(card, sent) and (which is None or lacks):
+            return [gr.skip(), None if lacks else gr.skip()]
         value = on_shelf(studio, name, int(which or 0))
         return [value, value["index"]]
 

@@ -14,8 +14,9 @@ from gendiff.noise import parse
 from gendiff.studio import Studio, noising, pictures
 from gendiff.studio.noising import Journey, Level
 from gendiff.ui.forward_runs import between, trip
-from gendiff.ui.pad import is_of, title
+from gendiff.ui.pad import is_of, real_pictures, title
 from gendiff.ui.parts import bounded
+from gendiff.ui.runs import idle
 
 # Model, number of a real picture or None, the drawing then, schedule, T, its parameters, seed.
 Asked = tuple[str, int | None, str, str, float, tuple[float | None, ...], str]
@@ -38,7 +39,11 @@ def runners(studio: Studio) -> tuple[Callable[..., Any], ...]:
     ) -> list[Any]:
         kind, T, *fields, seed = rest
         card = studio.card(name)
-        own = which is None and is_of(card, sent)
+        lacks = real_pictures(studio, card.data) is None
+        own = is_of(card, sent) and (which is None or lacks)
+        if lacks and (not own or sent.get("empty")):
+            said = f"There is no real picture of the data of {card.title} here"
+            return [idle(f"{said}: draw or upload a picture."), None]
         number = None if own else int(which or 0)
         drawing = str(sent["pixels"]) if own else ""
         asked: Asked = (name, number, drawing, kind, T, tuple(fields), str(seed).strip())

@@ -1,6 +1,6 @@
 // Browser side of the pad (pad.py): shows one picture at its true resolution, offers real ones, and
-// is drawn on. props.value is {data, w, h, c, pixels, index, name}; index is null for a picture that
-// is not on the shelf. A person's choice is put there, and Python is told by the event "edit".
+// is drawn on. props.value is {data, w, h, c, pixels, index, name, empty}; index is null for a
+// picture that is not on the shelf; empty: nobody has put anything on the board yet. A person's choice is put there, and Python is told by the event "edit".
 "use strict";
 
 const node = (tag, name, parent, text) => {
@@ -74,8 +74,9 @@ function choose(value) { // by a person
 async function fillShelf(data) {
   shelved = data;
   const offered = await server.offer(data);
-  if (shelved !== data || !offered) return;
-  shelf.replaceChildren(...offered.map((value) => {
+  if (shelved !== data) return;
+  shelf.hidden = !offered?.length;
+  shelf.replaceChildren(...(offered ?? []).map((value) => {
     const item = node("button", "gp-item");
     Object.assign(item, { type: "button", title: value.name, onclick: () => choose(value) });
     item.setAttribute("aria-label", value.name);
@@ -122,7 +123,7 @@ function stroke(event) {
   from = to;
 }
 
-const own = () => choose({ ...now, pixels: read(), index: null, name: "Your drawing" });
+const own = () => choose({ ...now, pixels: read(), index: null, name: "Your drawing", empty: false });
 
 board.addEventListener("pointerdown", (event) => {
   if (!now || event.button) return;

@@ -25,14 +25,15 @@ def pad(studio: Studio, model: str | None, number: int, elem_id: str) -> gr.HTML
 
     Event "edit": a person has chosen or drawn a picture. Its value is a `picture`.
     """
-    names = {card.data: card.name for card in reversed(studio.cards("diffusion"))}
 
     def offer(data: Any) -> list[Picture] | None:
         """A browser asks for the shelf of a data set; what makes no sense gets None."""
-        if not isinstance(data, str) or data not in names:
+        cards = studio.cards("diffusion")  # also those that have been fetched since
+        name = next((card.name for card in cards if card.data == data), None)
+        if name is None:
             return None
         real = real_pictures(studio, data)
-        return [shown(studio, names[data], i) for i in shelf(real)] if real else []
+        return [shown(studio, name, i) for i in shelf(real)] if real else []
 
     here = files("gendiff.ui")
     return gr.HTML(
@@ -47,13 +48,16 @@ def pad(studio: Studio, model: str | None, number: int, elem_id: str) -> gr.HTML
     )
 
 
-def picture(data: str, pixels: np.ndarray, name: str, index: int | None = None) -> Picture:
+def picture(
+    data: str, pixels: np.ndarray, name: str, index: int | None = None, empty: bool = False
+) -> Picture:
     """The pad's value.
 
     Args:
         data: the data set whose shape it has. pixels: (H, W, C) uint8.
         name: what is written under it.
         index: its number among the real pictures of that data set; None for any other.
+        empty: it only stands there until there is a picture.
     """
     h, w, c = pixels.shape
     pixel_text = packed(pixels)
@@ -65,6 +69,7 @@ def picture(data: str, pixels: np.ndarray, name: str, index: int | None = None) 
         "pixels": pixel_text,
         "index": index,
         "name": name,
+        "empty": empty,
     }
 
 
@@ -74,7 +79,8 @@ def shown(studio: Studio, model: str, number: int) -> Picture:
     real = real_pictures(studio, card.data)
     if real is None:
         channels, height, width = card.shape
-        return picture(card.data, np.zeros((height, width, channels), np.uint8), "Draw or upload")
+        clear = np.full((height, width, channels), 0 if channels == 1 else 255, np.uint8)
+        return picture(card.data, clear, "Draw or upload a picture", empty=True)
     return picture(card.data, bundled(real, number), title(studio, card, number), number)
 
 

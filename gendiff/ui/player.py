@@ -213,7 +213,7 @@ class Player(gr.HTML, metaclass=WithoutStub):
     ) -> None:
         # Set before gradio's own, which already calls postprocess with the first value.
         self._store = store or shared_store()
-        self.placeholder, self.exports = placeholder, list(exports)
+        self.placeholder, self.exports, self.beside = placeholder, list(exports), beside
         # In the script, not as gr.HTML's props: gradio forgets those of a component that gets a
         # message before its tab was opened.
         given = {

@@ -9,7 +9,7 @@ A message is JSON, told apart by its "op":
              as in the frame before, not sent again
     end      {"run" (None: whatever runs), "state": "done" | "stopped", "message",
              "n": frames sent}
-    idle     an empty player
+    idle     {"message"}: an empty player, and why it is empty ("": the placeholder)
     refused  {"message"}: a link's run will not come; its stand-in makes room for the reason
     batch    {"ops": [...]}: several of these at once
 """
@@ -225,8 +225,8 @@ def refused(message: str) -> Message:
     return {"op": "refused", "message": message}
 
 
-def idle() -> Message:
-    return {"op": "idle"}
+def idle(message: str = "") -> Message:
+    return {"op": "idle", "message": message}
 
 
 def _packed(fade: Fade | None) -> Message | None:

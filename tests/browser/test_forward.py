@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+from urllib.parse import quote
 
 import gradio as gr
 import numpy as np
 import pytest
+from hub_fixtures import ID
 from PIL import Image
 
 from gendiff.studio import Studio
-from gendiff.ui import examples, forward
+from gendiff.studio.fetched import Fetched
+from gendiff.ui import build, examples, forward
 from gendiff.ui.parts import Page
 from gendiff.ui.theme import SCRIPT, STYLE, theme
 
@@ -252,3 +255,25 @@ def test_nothing_is_wider_than_a_phone(page, app, theme_name):
     tab = page(f"{app}?__theme={theme_name}", viewport={"width": 390, "height": 844})
     expect(player(tab)).to_have_attribute("data-n", "1001", timeout=SLOW)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_link_to_a_model_without_real_pictures_asks_for_one(page, serve, saved, settings, repo):
+    """A model from the Hub, fetched after the page was built."""
+    studio = Studio(saved, "cpu", "float32", Fetched(settings))
+    demo = build(studio)
+    list(studio.fetched.pull(ID))
+    app = serve(demo.queue(), theme=theme(), css_paths=STYLE, js=SCRIPT.read_text("utf-8"))
+    tab = page(f"{app}?tab=forward&model={quote(ID, '')}&steps=3")
+    expect(tab.locator("#forward-player")).to_contain_text(
+        "draw or upload a picture", timeout=SLOW
+    )
+    expect(tab.locator("#forward-pad .gp-name")).to_have_text("Draw or upload a picture")
+    expect(tab.locator("#forward-pad .gp-item")).to_have_count(0)
+    assert not tab.get_by_test_id("toast-text").all_inner_texts()
+    box = tab.locator("#forward-pad .gp-board").bounding_box()
+    tab.mouse.move(box["x"] + 20, box["y"] + 20)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 60, box["y"] + 60)
+    tab.mouse.up()
+    expect(player(tab)).to_have_attribute("data-n", "1001", timeout=SLOW)
+    expect(tab.locator("#forward-player .gd-note")).to_contain_text("your own picture")
