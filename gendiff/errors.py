@@ -1,7 +1,9 @@
-"""The one error for everything that a person can put right, and the check that raises it most."""
+"""The one error for everything that a person can put right, and the checks that raise it most."""
 
 from __future__ import annotations
 
+import math
+import numbers
 import operator
 from typing import Any
 
@@ -27,3 +29,13 @@ def whole(what: str, value: Any, lowest: int, highest: int) -> int:
         got = "the field is empty" if value is None else f"got {typed}"
         raise GendiffError(f"{what} must be a whole number from {lowest:,} to {highest:,}; {got}.")
     return number
+
+
+def number(what: str, value: Any, lowest: float, highest: float) -> float:
+    """`value` as a float; GendiffError, which names `what`, unless it is a number in the range.
+    True, "0.5" and what is not finite are none."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or not lowest <= value <= highest:
+        got = "the field is empty" if value is None else f"got {str(value)[:40]}"
+        raise GendiffError(f"{what} must be a number from {lowest:g} to {highest:g}; {got}.")
+    return float(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -115,11 +116,12 @@ class Studio:
 
     def card(self, name: str) -> Card:
         """The card of that name; GendiffError if there is none."""
+        name = str(name)  # of a request: any JSON
         if name not in self._cards and self.fetched:
             self.fetched.look_again()  # another process may have fetched it
         if name not in self._cards:
             known = ", ".join(self._cards) or "none"
-            raise GendiffError(f"There is no model {str(name)[:60]!r}; choose one of: {known}.")
+            raise GendiffError(f"There is no model {name[:60]!r}; choose one of: {known}.")
         return self._cards[name]
 
     def partner(self, name: str, family: str) -> Card | None:
@@ -198,7 +200,9 @@ class Studio:
 
     def real(self, data: str) -> Real:
         """256 bundled real pictures of a data set, as many of each class as possible."""
-        return _real(data)
+        if not re.fullmatch(r"\w{1,60}", str(data), re.ASCII):
+            raise GendiffError(f"There are no bundled real pictures of {str(data)[:60]!r}.")
+        return _real(str(data))
 
     def conditions(self, dtype: str | None = None) -> str:
         """Where and how networks run here, as stands beside every timing."""

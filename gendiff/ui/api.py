@@ -14,7 +14,7 @@ from typing import Any, Literal, TypedDict, get_args, get_type_hints
 import gradio as gr
 import numpy as np
 
-from gendiff.errors import GendiffError
+from gendiff.errors import GendiffError, whole
 from gendiff.images import to_pil
 from gendiff.noise import parse
 from gendiff.studio import Studio, service, zero
@@ -165,7 +165,7 @@ def publish(studio: Studio) -> None:
                 "x_s": _urls(step.x_s),
             }
 
-    @on_device(lambda model, _, frames, *__: zero.seconds(studio.card(model), 25, frames))
+    @on_device(lambda model, _, frames, *__: _walk_cost(studio, model, frames))
     def interpolate(
         model: str, seeds: str = "0, 1", frames: int = 16, path: Path = "slerp", label: str = "any"
     ) -> list[str]:
@@ -209,12 +209,26 @@ def _spelled_out(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _cost(
-    studio: Studio, model: str, seeds: str, _: str, sampler: str, steps: int, *rest: Any
+    studio: Studio,
+    model: str,
+    seeds: str,
+    _: str,
+    sampler: str,
+    steps: int,
+    guidance: float,
+    *__: Any,
 ) -> float:
     """Seconds on a GPU, roughly, of `sample` and `trajectory`; for a GAN it is one call."""
-    card, calls = studio.card(model), steps * (1 + (sampler == "heun"))
-    pictures = len(parse(seeds, most=service.PICTURES_MAX))
-    return zero.seconds(card, calls if card.family == "diffusion" else 1, pictures)
+    card, pictures = studio.card(model), len(parse(seeds, most=service.PICTURES_MAX))
+    if card.family != "diffusion":
+        return zero.seconds(card, 1, pictures)
+    calls = whole("The number of steps", steps, 1, card.schedule["T"])
+    return zero.seconds(card, calls * (1 + (sampler == "heun")) * (1 + (guidance != 1)), pictures)
+
+
+def _walk_cost(studio: Studio, model: str, frames: int) -> float:
+    frames = whole("The number of frames", frames, 2, service.WALK_MAX)
+    return zero.seconds(studio.card(model), 25, frames)
 
 
 def _info(card: Card) -> ModelInfo:
