@@ -138,9 +138,13 @@ def test_how_many_makes_a_range_from_the_first_seed():
     assert gan._first_seeds("7, 9, 100", 4) == "7-10"
     assert gan._first_seeds("7", 1) == "7"
     assert gan._first_seeds("7", None) == gr.skip()
-    for count in (-1, 0, 65, 10**6):
-        with pytest.raises(GendiffError, match="1 to 64"):
+    for count in (-1, 0, 2.5, 65, 10**6):
+        with pytest.raises(
+            GendiffError, match="How many must be a whole number from 1 to 64; got"
+        ):
             gan._first_seeds("7", count)
+        with pytest.raises(GendiffError, match="How many"):
+            gan._new_seeds(count)
 
 
 def test_new_seeds_keep_the_count():

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from gendiff.errors import GendiffError
+from gendiff.errors import GendiffError, whole
 from gendiff.noise import parse
 from gendiff.studio import Studio, adversarial
 from gendiff.studio.adversarial import PICTURES_MAX, Ask, Picked, Sheet
@@ -145,8 +145,7 @@ def _rail(studio: Studio) -> Rail:
             label="How many",
             scale=2,
             min_width=96,
-            elem_id="gan-count",
-            precision=0,  # no bounds here: gradio's own refusal of them is not shown
+            elem_id="gan-count",  # no bounds, no precision: _range answers, gradio would round
         )
     with gr.Accordion("More settings", open=False):
         cut = Slider(
@@ -225,16 +224,15 @@ def _wire(studio: Studio, rail: Rail, stage: Stage, shown: gr.State) -> None:
     gr.on(triggers, run, asked, results, trigger_mode="always_last", **options)
     stage.player.pick(pick, shown, stage.detail, **quick)
     # The seeds say what is drawn. "How many" only rewrites them, and follows them after every run.
-    renewed = rail.new.click(_new_seeds, rail.count, rail.seeds, **quick)
-    recounted = rail.count.input(
-        bounded(_first_seeds),
-        [rail.seeds, rail.count],
-        rail.seeds,
-        trigger_mode="always_last",
-        show_progress="hidden",
-        concurrency_limit=None,  # queued, as gradio shows an error only from the queue
+    said = {  # queued, as gradio shows an error only from the queue
+        "trigger_mode": "always_last",
+        "show_progress": "hidden",
+        "concurrency_limit": None,
         **PRIVATE,
-    )
+    }
+    renewed = rail.new.click(bounded(_new_seeds), rail.count, rail.seeds, **said)
+    both = [rail.seeds, rail.count]
+    recounted = rail.count.input(bounded(_first_seeds), both, rail.seeds, **said)
     for event in (renewed, recounted):
         event.success(run, asked, results, trigger_mode="always_last", **options)
 
@@ -328,17 +326,16 @@ def _ask(
 
 def _new_seeds(count: float | None) -> str:
     """Another random range of seeds, as long as before."""
-    return _range(secrets.randbelow(10_000), int(count or len(parse(SEEDS))))
+    return _range(secrets.randbelow(10_000), len(parse(SEEDS)) if count is None else count)
 
 
 def _first_seeds(text: str, count: float | None) -> Any:
     """The range of that many seeds from the first one on; an empty box changes nothing."""
-    return gr.skip() if count is None else _range(parse(text, PICTURES_MAX)[0], int(count))
+    return gr.skip() if count is None else _range(parse(text, PICTURES_MAX)[0], count)
 
 
-def _range(first: int, count: int) -> str:
-    if not 1 <= count <= PICTURES_MAX:
-        raise GendiffError(f"Ask for 1 to {PICTURES_MAX} pictures at once; got {count}.")
+def _range(first: int, count: float) -> str:
+    count = whole("How many", count, 1, PICTURES_MAX)
     return str(first) if count == 1 else f"{first}-{first + count - 1}"
 
 

@@ -91,12 +91,14 @@ def test_the_grid_is_worked_by_keyboard(page, app):
     tab.locator("#gan-detail h3", has_text=f"S{seed[1:]}, ").wait_for()
 
 
-@pytest.mark.parametrize("count", ["0", "1000000"])
+@pytest.mark.parametrize("count", ["0", "2.5", "1000000"])
 def test_a_number_of_pictures_out_of_range_is_one_sentence(page, app, count):
     tab = page(app)
     seeds_shown(tab)
     tab.locator("#gan-count input").fill(count)
-    tab.locator(".toast-body.error", has_text="Ask for 1 to 64 pictures").wait_for()
+    tab.locator(
+        ".toast-body.error", has_text="How many must be a whole number from 1 to 64"
+    ).wait_for()
     assert tab.locator("#gan-seeds input").input_value() == "0-23"
 
 
