@@ -200,7 +200,7 @@ CONSTRUCTORS: dict[str, Callable[..., Schedule]] = {
 
 def named(name: str, **parameters: float) -> Schedule:
     """The schedule of that name (a key of CONSTRUCTORS) with its parameters, as in config.json."""
-    if name not in CONSTRUCTORS:
+    if not isinstance(name, str) or name not in CONSTRUCTORS:
         known = ", ".join(CONSTRUCTORS)
         raise GendiffError(f"There is no schedule {name!r}; choose one of {known}.")
     try:

@@ -89,9 +89,14 @@ def assemble(card: Card, nets: Mapping[str, nn.Module]) -> Model:
     if card.family == "gan":
         return Gan(card, nets["generator"], nets["discriminator"])
     options = dict(card.schedule or {})
-    levels = schedule.named(options.pop("name", ""), **options)
     net = SpaceToDepth(nets["net"], card.space_to_depth)
-    return Diffusion(card, Denoiser(net, levels, card.target or "eps"))
+    try:
+        levels = schedule.named(options.pop("name", ""), **options)
+        return Diffusion(card, Denoiser(net, levels, card.target or "eps"))
+    except GendiffError as error:
+        raise GendiffError(
+            f"{card.name}: its {CONFIG} is damaged; get the checkpoint again. {error}"
+        ) from error
 
 
 def models(folder: Path = BUNDLED) -> list[Card]:

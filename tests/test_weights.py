@@ -323,6 +323,11 @@ DAMAGE_OF_ONE = {
         "no schedule": (change(schedule=None), "no schedule ''"),
         "unknown schedule": (change(schedule={"name": "steep"}), "no schedule 'steep'"),
         "bad T": (change(schedule={"name": "cosine", "T": "x"}), "from 1 to 10,000; got x"),
+        "schedule is a list": (change(schedule={"name": ["cosine"]}), "There is no schedule"),
+        "a damaged schedule's model": (
+            change(schedule={"name": "cosine", "T": -1}),
+            "^tiny-diffusion: its config.json is damaged; get the checkpoint again. .*; got -1.$",
+        ),
         "odd parameter": (change(schedule={"name": "cosine", "q": 1}), "cannot take these"),
         "schedule is text": (change(schedule="cosine"), "card's schedule cannot be understood"),
         "unknown target": (change(target="score"), "one of eps, x0, v; got 'score'"),
