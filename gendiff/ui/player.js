@@ -327,14 +327,19 @@ function paintStrip() {
   });
 }
 
-let queued = false;
+// A run that comes in is painted eight times a second at most: the page has to hear a hand, too.
+let queued = false, later = 0, painted = -Infinity;
 function refresh() {
   Object.assign(root.dataset, { state: S.mode, run: S.run ?? "", step: S.step, got: S.got, n: S.n });
-  if (!queued) { queued = true; requestAnimationFrame(paint); }
+  clearTimeout(later);
+  const wait = S.mode === "live" ? painted + 125 - performance.now() : 0;
+  if (wait > 0) later = setTimeout(refresh, wait);
+  else if (!queued) { queued = true; requestAnimationFrame(paint); }
 }
 
 function paint() {
   queued = false;
+  painted = performance.now();
   const k = Math.min(S.step, S.prefix - 1), frame = S.prefix ? frameAt(k) : null;
   root.toggleAttribute("data-single", S.n < 2);
   paintTransport();

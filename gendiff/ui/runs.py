@@ -255,21 +255,24 @@ def stream(
     run: Run,
     frames: Iterable[Frame],
     *,
-    interval: float = 1 / 16,
+    quick: float = 1 / 16,
+    slow: float = 1 / 4,
     max_bytes: int = 256 * 1024,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Message]:
-    """Send frames as they are made: the first at once, then one message in `interval` seconds at
-    most, the last always.
+    """Send frames as they are made: the first at once, the last always; for a second one message
+    every `quick` seconds at most, then every `slow`. A message costs the browser far more than a
+    frame in it does, and a page that is busy with messages hears no Stop.
 
-    A message holds up to `max_bytes` of text, but always a whole frame; where frames come faster
-    than that, `sleep` keeps the pace. Closing this generator (Stop, a visitor who leaves) closes
-    `frames`; where `frames` raises, the player is told and the error goes on to the caller.
+    A message holds up to `max_bytes` of text, but always a whole frame; full ones follow each
+    other after `quick` seconds, and where frames come still faster, `sleep` keeps that pace.
+    Closing this generator (Stop, a visitor who leaves) closes `frames`; where `frames` raises, the
+    player is told and the error goes on to the caller.
     """
     size = 1024 + 4 * math.ceil(sum(p.count * p.h * p.w * p.c for p in run.sent) / 3)
     room = max(1, max_bytes // size)
-    source, waiting, sent, last = iter(frames), [], 0, -math.inf
+    source, waiting, sent, last, began = iter(frames), [], 0, -math.inf, clock()
 
     def flush(*ops: Message) -> Message:
         nonlocal sent, last
@@ -282,8 +285,9 @@ def stream(
     try:
         for frame in source:
             waiting.append(frame)
-            early = last + interval - clock()
-            if early > 0 and len(waiting) < room:
+            now, full = clock(), len(waiting) >= room
+            early = last + (quick if full or now < began + 1 else slow) - now
+            if early > 0 and not full:
                 continue
             if early > 0:
                 sleep(early)
