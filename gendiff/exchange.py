@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,6 +16,8 @@ from gendiff.errors import GendiffError
 from gendiff.hub import catalogue, remote
 from gendiff.hub.sentences import Unreachable
 from gendiff.report import table
+
+_WIDTH = 120  # columns of a terminal
 
 
 def pull(arguments: argparse.Namespace) -> None:
@@ -32,6 +36,10 @@ def pull(arguments: argparse.Namespace) -> None:
     offer = next(steps)
     if offer.note is None:
         print(f"{offer.name}: {offer.size / 1e6:.1f} MB, licence: {offer.facts.licence}")
+    elif offer.name.revision is None:
+        print(
+            f"already here; python -m gendiff pull {offer.name.id}@main fetches its newest commit"
+        )
     with tqdm(total=offer.size, unit="B", unit_scale=True, disable=None, leave=False) as bar:
         for step in steps:
             if isinstance(step, hub.Note):
@@ -46,12 +54,12 @@ def push(arguments: argparse.Namespace) -> None:
         raise GendiffError("Say --repo OWNER/NAME for a model, or --space OWNER/NAME for the app.")
     if (arguments.name is None) != (arguments.repo is None):
         raise GendiffError("A model is pushed by NAME and --repo, the app by --space alone.")
-    repo = arguments.repo or arguments.space
+    repo = publish.place(arguments.repo or arguments.space)
     kind = "model" if arguments.repo else "space"
     with tempfile.TemporaryDirectory(prefix="gendiff-push-") as folder:
         if kind == "model":
             where = weights.find(arguments.name)
-            items = publish.checkpoint(where, Path(folder))
+            items = publish.checkpoint(where, Path(folder), repo)
         else:
             items = publish.space()
         rows = [(item.name, f"{item.size:,}") for item in items]
@@ -67,12 +75,14 @@ def push(arguments: argparse.Namespace) -> None:
 
 def check(arguments: argparse.Namespace) -> int:
     """Compare the list of models with the Hub; 0 if all is as the list says."""
-    settings, rows, wrong = hub.Settings.here(), [], 0
+    settings, rows, notes, wrong = hub.Settings.here(), [], [], 0
     for entry in tqdm(catalogue.entries(), desc="asking the Hub", disable=None, leave=False):
         said = _compared(entry, settings)
         wrong += said != "as listed"
-        rows.append((entry.id, entry.revision[:8], said, entry.checked or "not yet checked"))
-    print(table(("model", "revision", "today", "checked on"), rows))
+        notes.append("" if said == "as listed" else said)
+        today = "not as listed" if notes[-1] else said
+        rows.append((entry.id, entry.revision[:8], today, entry.checked or "not yet checked"))
+    print(_annotated(("model", "revision", "today", "checked on"), rows, notes))
     if wrong:
         print(f"{wrong} of {len(rows)} are not as listed", file=sys.stderr)
     return 1 if wrong else 0
@@ -112,7 +122,6 @@ def _offers(settings: hub.Settings) -> str:
             entry.resolution,
             f"{entry.bytes / 1e6:.0f} MB",
             entry.licence or "none stated",
-            "here" if entry.id in here else entry.pace,
             entry.checked or "not yet checked",
         )
         for entry in catalogue.offered()
@@ -124,14 +133,22 @@ def _offers(settings: hub.Settings) -> str:
             "",
             f"{note.size / 1e6:.0f} MB",
             note.facts.licence,
-            "here",
             "",
         )
         for name, note in here.items()
         if catalogue.entry(hub.Name.parse(name)) is None
     ]
-    header = ("python -m gendiff pull", "family", "pictures", "size", "licence", "", "checked on")
-    return table(header, [*listed, *own])
+    notes = ["here; " * (entry.id in here) + entry.pace for entry in catalogue.offered()]
+    header = ("python -m gendiff pull", "family", "pictures", "size", "licence", "checked on")
+    return _annotated(header, [*listed, *own], [*notes, *["here"] * len(own)])
+
+
+def _annotated(header: Sequence[str], rows: list[Sequence[str]], notes: list[str]) -> str:
+    """A table with a note under each row that has one: beside it, it would be too wide."""
+    head, *lines = table(header, rows).splitlines()
+    below = (textwrap.indent(textwrap.fill(note, _WIDTH - 4), "    ") for note in notes)
+    made = zip(lines, below, strict=True)
+    return "\n".join([head, *(text for pair in made for text in pair if text)])
 
 
 def _id(arguments: argparse.Namespace) -> str:

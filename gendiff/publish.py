@@ -31,6 +31,8 @@ SPACE_FILE_MOST = 10_000_000  # bytes; beyond it a Space wants Git LFS
 # What the app needs to run, and no more.
 SPACE = ("app.py", "README.md", "LICENSE", "requirements.txt", "gendiff", "assets", "checkpoints")
 _LEFT_OUT = ("__pycache__", ".pyc", ".partial", ".DS_Store")
+# Of a checkpoint's folder: the card shows its pictures by relative links.
+_TAKEN = (".json", ".md", ".safetensors", ".png", ".webp")
 _UNET, _SCHEDULER = "unet/diffusion_pytorch_model.safetensors", "scheduler/scheduler_config.json"
 
 
@@ -46,11 +48,18 @@ class Item:
         return self.path.stat().st_size
 
 
-def checkpoint(where: Path, folder: Path) -> list[Item]:
+def place(text: str) -> str:
+    """The repository that a person names; GendiffError unless it is OWNER/NAME."""
+    if Name.parse(text) != Name(text):
+        raise GendiffError(f"A repository is OWNER/NAME; got {text[:60]!r}.")
+    return text
+
+
+def checkpoint(where: Path, folder: Path, repo: str = "OWNER/NAME") -> list[Item]:
     """Put a checkpoint together in `folder`, as it will be on the Hub; it has been loaded once.
 
     A diffusion model's network is added in diffusers' format (`unet/`, `scheduler/`), and
-    model_index.json where DDPMPipeline would make the same pictures.
+    model_index.json where DDPMPipeline would make the same pictures. repo: what its card calls it.
 
     Raises:
         GendiffError: the checkpoint is damaged, or not one of ours.
@@ -58,10 +67,10 @@ def checkpoint(where: Path, folder: Path) -> list[Item]:
     model, card = load(where, "cpu", "float32"), Card.read(where)
     folder.mkdir(parents=True, exist_ok=True)
     for path in where.iterdir():
-        if path.suffix in (".json", ".md", ".safetensors"):
+        if path.suffix in _TAKEN:
             shutil.copyfile(path, folder / path.name)
     if isinstance(model, Diffusion):
-        _for_diffusers(model, card, folder)
+        _for_diffusers(model, card, folder, repo)
     return _items(folder)
 
 
@@ -97,9 +106,7 @@ def upload(items: list[Item], repo: str, kind: str, message: str) -> str:
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    settings = Settings.here()
-    if Name.parse(repo) != Name(repo):
-        raise GendiffError(f"A repository is OWNER/NAME; got {repo[:60]!r}.")
+    settings, repo = Settings.here(), place(repo)
     api = HfApi(endpoint=settings.endpoint)
     try:
         more = {"space_sdk": "gradio"} if kind == "space" else {}
@@ -113,7 +120,7 @@ def upload(items: list[Item], repo: str, kind: str, message: str) -> str:
     return str(done.commit_url)
 
 
-def _for_diffusers(model: Diffusion, card: Card, folder: Path) -> None:
+def _for_diffusers(model: Diffusion, card: Card, folder: Path, repo: str) -> None:
     """unet/ and scheduler/ beside our own files, and a section on the card that says how."""
     (folder / "unet").mkdir(exist_ok=True)
     (folder / "scheduler").mkdir(exist_ok=True)
@@ -128,7 +135,7 @@ def _for_diffusers(model: Diffusion, card: Card, folder: Path) -> None:
         parts = {"scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", "UNet2DModel"]}
         _write(folder / "model_index.json", {"_class_name": "DDPMPipeline", **parts})
     with (folder / README).open("a", encoding="utf-8") as readme:
-        readme.write(_section(card, whole))
+        readme.write(_section(card, whole, repo))
 
 
 def scheduler(model: Diffusion) -> dict[str, Any]:
@@ -153,28 +160,52 @@ def scheduler(model: Diffusion) -> dict[str, Any]:
     return {**values, "trained_betas": model.schedule.betas.to(torch.float64).tolist()}
 
 
-def _section(card: Card, whole: bool) -> str:
-    """What the card says about diffusers."""
-    lines = ["", "## With diffusers", ""]
+def _section(card: Card, whole: bool, repo: str) -> str:
+    """What the card says about diffusers: what loads, and a loop that runs."""
+    lines = [
+        "",
+        "## With diffusers",
+        "",
+        f'`UNet2DModel.from_pretrained("{repo}", subfolder="unet")` is this network, number for',
+        "number, and `scheduler/` its schedule.",
+    ]
     if whole:
-        lines += ["`DDPMPipeline.from_pretrained(REPO)` makes this model's pictures."]
+        lines += [f'`DDPMPipeline.from_pretrained("{repo}")` makes its pictures.']
     else:
-        lines += [
-            '`UNet2DModel.from_pretrained(REPO, subfolder="unet")` is this network, number for',
-            "number. DDPMPipeline cannot run it:",
-        ]
+        lines += ["DDPMPipeline cannot run it, this loop does:"]
     if card.space_to_depth > 1:
         f = card.space_to_depth
-        lines += [
-            f"- it works on blocks of {f} x {f} pixels as channels: put `pixel_unshuffle(x, {f})` "
-            f"in, and take `pixel_shuffle(output, {f})` of what comes out;"
-        ]
+        lines += [f"- the network works on blocks of {f} x {f} pixels as channels;"]
     if card.classes:
         lines += [
-            f"- it wants a class for every picture (`class_labels`): 0 to {len(card.classes) - 1},"
-            f" or {len(card.classes)} for none."
+            f"- it wants a class for every picture: 0 to {len(card.classes) - 1}, or "
+            f"{len(card.classes)} for none."
         ]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", "```python", *_loop(card, repo), "```", ""])
+
+
+def _loop(card: Card, repo: str) -> list[str]:
+    """Deterministic DDIM with diffusers alone, as `Diffusion.decode` does it."""
+    f, shape = card.space_to_depth, ", ".join(map(str, card.shape))
+    seen = "x" if f == 1 else f"pixel_unshuffle(x, {f})"
+    labels = ", class_labels=labels" if card.classes else ""
+    return [
+        "import torch",
+        "from diffusers import DDIMScheduler, UNet2DModel",
+        *(["from torch.nn.functional import pixel_shuffle, pixel_unshuffle"] if f > 1 else []),
+        "",
+        f'unet = UNet2DModel.from_pretrained("{repo}", subfolder="unet").eval()',
+        f'scheduler = DDIMScheduler.from_pretrained("{repo}", subfolder="scheduler")',
+        f"scheduler.set_timesteps({min(50, int((card.schedule or {}).get('T', 1000)))})",
+        f"x = torch.randn(4, {shape})",
+        *([f"labels = torch.arange(4) % {len(card.classes)}"] if card.classes else []),
+        "for t in scheduler.timesteps:",
+        "    with torch.no_grad():",
+        f"        guess = unet({seen}, t{labels}).sample",
+        *([f"        guess = pixel_shuffle(guess, {f})"] if f > 1 else []),
+        "    x = scheduler.step(guess, t, x, use_clipped_model_output=True).prev_sample",
+        "pictures = (x / 2 + 0.5).clamp(0, 1)",
+    ]
 
 
 def _items(folder: Path, start: str = "") -> list[Item]:

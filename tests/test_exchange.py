@@ -56,6 +56,25 @@ def test_whatever_is_not_as_listed_is_named_and_the_rest_compared(
     assert "1 of 2 are not as listed" in told.err
 
 
+def test_the_tables_fit_into_a_terminal(settings, server, capsys):
+    assert main(["pull"]) == 0
+    server.status = 429
+    assert main(["models", "--check"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 120 and len(lines) > 4 * len(catalogue.entries()) - 9
+
+
+def test_pull_of_what_is_here_says_how_to_refresh_it(server, settings, repo, tmp_path, capsys):
+    assert main(["pull", ID]) == 0
+    assert "@main" not in capsys.readouterr().out
+    server.add(ID, unet_files(tmp_path, seed=1))
+    assert main(["pull", ID]) == 0
+    said = capsys.readouterr().out
+    assert f"python -m gendiff pull {ID}@main" in said and repo in said
+    assert main(["pull", f"{ID}@main"]) == 0
+    assert repo not in capsys.readouterr().out
+
+
 def test_without_a_network_nothing_is_said_about_the_list(entry, server, capsys):
     server.close()
     assert main(["models", "--check"]) == 2
@@ -70,8 +89,10 @@ def test_pull_says_size_and_licence_fetches_lists_and_forgets(entry, server, cap
     assert f'gendiff.load("{ID}@{entry.revision}")' in said[-1]
     server.log.clear()
     assert main(["pull"]) == 0 and server.log == []
-    (row,) = [line for line in capsys.readouterr().out.splitlines() if ID in line]
-    assert " here " in row and row.endswith("not yet checked")
+    _, row, below = capsys.readouterr().out.splitlines()
+    assert row.startswith(ID) and row.endswith("not yet checked") and below == "    here; quick"
+    assert main(["pull", ID]) == 0
+    assert f"python -m gendiff pull {ID}@main" not in capsys.readouterr().out  # the list's commit
     assert main(["pull", "--forget", ID]) == 0
     assert main(["pull", "--forget", ID]) == 2
     assert "is not here" in capsys.readouterr().err

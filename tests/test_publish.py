@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -12,12 +14,13 @@ from hub_server import HubServer
 from huggingface_hub import constants
 
 import gendiff
-from gendiff import publish
+from gendiff import publish, readme, weights
 from gendiff.__main__ import main
 from gendiff.errors import GendiffError
 from gendiff.weights import build, save
 
 diffusers = pytest.importorskip("diffusers")
+BUNDLED = sorted(path.parent.name for path in weights.BUNDLED.glob("*/config.json"))
 PLAIN = replace(
     CARDS["tiny-diffusion"],
     name="plain",
@@ -63,8 +66,25 @@ def test_the_network_is_the_same_in_diffusers(saved, tmp_path):
     assert other.abs().max() > 0.1 and torch.allclose(ours, other, atol=1e-5)
     assert not (tmp_path / "out" / "model_index.json").exists()
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "pixel_unshuffle(x, 2)" in card and "class_labels" in card
     assert card.startswith("---\n") and "DDPMPipeline cannot" in card
+
+
+@pytest.mark.parametrize("blocks", [True, False], ids=["blocks-and-classes", "plain"])
+def test_the_loop_on_the_card_makes_our_pictures(saved, plain, tmp_path, blocks):
+    where, out = saved / "tiny-diffusion" if blocks else plain, tmp_path / "out"
+    publish.checkpoint(where, out, repo=str(out))
+    card = (out / "README.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(import torch.*?)```", card, re.DOTALL)
+    assert ("pixel_unshuffle(x, 2)" in code) == ("class_labels" in code) == blocks
+    names = {}
+    torch.manual_seed(0)
+    exec(code, names)
+    model = gendiff.load(where, "cpu", "float32")
+    torch.manual_seed(0)
+    x_T = torch.randn(4, *model.shape)
+    ours = model.decode(x_T, names.get("labels"), steps=len(names["scheduler"].timesteps))
+    assert torch.allclose(names["pictures"], ours / 2 + 0.5, atol=2e-3)
+    assert names["pictures"].std() > 0.05
 
 
 @pytest.mark.parametrize("name", ["cosine", "linear", "scaled_linear", "sigmoid"])
@@ -130,6 +150,27 @@ def test_a_gan_is_pushed_as_it_is(saved, tmp_path):
     assert [item.name for item in items] == ["README.md", "config.json", "model.safetensors"]
     original, again = gendiff.load(saved / "tiny-gan"), gendiff.load(tmp_path / "out")
     assert torch.equal(original.sample([1]), again.sample([1]))
+
+
+def test_what_the_card_shows_is_pushed_with_it(saved, tmp_path):
+    folder = shutil.copytree(saved / "tiny-diffusion", tmp_path / "tiny-diffusion")
+    (folder / "sheet.png").write_bytes(b"a sheet")
+    (folder / "milestones.webp").write_bytes(b"milestones")
+    readme.refresh(folder)
+    names = {item.name for item in publish.checkpoint(folder, tmp_path / "out")}
+    text = (tmp_path / "out" / "README.md").read_text("utf-8")
+    links = {link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link}
+    assert links == {"sheet.png"} and links <= names and "milestones.webp" in names
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_no_link_of_a_bundled_card_is_broken_on_the_hub(name):
+    text = (weights.BUNDLED / name / "README.md").read_text("utf-8")
+    links = {link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link}
+    pushed = {
+        path.name for path in (weights.BUNDLED / name).iterdir() if path.suffix in publish._TAKEN
+    }
+    assert links <= pushed
 
 
 def test_a_damaged_checkpoint_is_not_published(checkpoints, tmp_path):
@@ -232,6 +273,8 @@ def test_a_space_refuses_what_it_does_not_take(tmp_path):
         ["push", "nothing-like-it", "--repo", "a/b"],
         ["push", "fashion-gan", "--repo", "b"],
         ["push", "fashion-gan", "--repo", "a/b@main"],
+        ["push", "fashion-gan", "--repo", "bad", "--dry-run"],
+        ["push", "--space", "bad", "--dry-run"],
         ["pull", "--forget"],
         ["pull", "nothing"],
     ],
