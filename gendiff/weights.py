@@ -195,8 +195,16 @@ def _note(where: str | os.PathLike[str]) -> hub.Note | None:
         try:
             *_, note = pull(where, settings)
         except GendiffError as error:
-            raise GendiffError(f"There is no checkpoint {where!r} here. {error}") from error
+            raise GendiffError(f"{_instead(where, settings)} {error}") from error
     return note
+
+
+def _instead(where: str, settings: hub.Settings) -> str:
+    """That it is not here, and which commit of it is."""
+    here = hub.find(replace(hub.Name.parse(where), revision=None), settings)
+    if here is None:
+        return f"There is no checkpoint {where!r} here."
+    return f"There is no {where!r} here, only {here.facts.name}@{here.facts.sha}."
 
 
 def _own_model(

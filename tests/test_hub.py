@@ -206,6 +206,15 @@ def test_offline(monkeypatch, server, settings, repo):
     assert server.log == []
 
 
+def test_without_a_network_a_branch_is_not_here_but_the_commit_that_is_gets_named(
+    server, settings, repo
+):
+    pulled(ID, settings)
+    server.close()
+    with pytest.raises(GendiffError, match=f"no '{ID}@main' here, only {ID}@{repo}.*reached"):
+        gendiff.load(f"{ID}@main")
+
+
 def test_refused(server, settings, repo):
     server.close()
     fails("cannot be reached", settings=settings)
@@ -227,16 +236,16 @@ def test_the_patience_with_a_silent_hub_is_within_the_bound():
 
 def test_one_deadline_for_all_that_is_asked_before_a_download(server, settings, repo, monkeypatch):
     monkeypatch.setattr(remote, "DEAD", 1.5)
-    server.mute = "README.md"  # the list of files came; then the line died
-    fails("does not answer", settings=settings, within=3.5)
+    for server.mute in ("README.md", "config.json"):  # the list of files came; then the line died
+        fails("does not answer", settings=settings, within=3.5)
     assert f"GET /api/models/{ID}/tree/{repo}" in server.log
 
 
 def test_one_deadline_from_a_press_to_the_first_byte(server, settings, repo, monkeypatch):
     monkeypatch.setattr(remote, "DEAD", 4.0)
-    server.mute = "config.json"
     start, steps = time.monotonic(), weights.pull(ID, settings)
     assert next(steps).facts.sha == repo
+    server.mute = "config.json"
     time.sleep(3.0)  # as if it had taken that long to tell
     with pytest.raises(GendiffError, match="Nothing comes of config.json"):
         list(steps)
@@ -312,7 +321,8 @@ def test_a_file_server_that_is_gone_behind_a_living_hub(files, settings, repo):
 
 def test_gated(server, settings, repo):
     server.gated = True
-    fails("gated.*accept its terms", settings=settings)
+    fails("gated.*this page fetches public models only.*gendiff pull someone", settings=settings)
+    fails("gated.*accept its terms.*set HF_TOKEN", settings=replace(settings, token=None))
 
 
 def test_disabled(server, settings, repo):
@@ -456,6 +466,18 @@ def test_an_unknown_option_is_named_before_the_weights_are_fetched(
     config = {**json.loads(files["config.json"]), **change}
     server.add(ID, {**files, "config.json": json.dumps(config).encode()})
     fails(match, settings=settings)
+    with pytest.raises(GendiffError, match=match):
+        hub.look(ID, settings)  # what Show does
+    assert not [line for line in server.log if "safetensors" in line]
+
+
+def test_another_program_s_model_of_our_files_names_is_refused_when_it_is_shown(server, settings):
+    server.add(ID, {"config.json": b'{"model_type": "vit"}', "model.safetensors": b"x" * 2000})
+    with pytest.raises(GendiffError, match="describes no model of a kind that is known here"):
+        hub.look(ID, settings)
+    server.add(ID, {"config.json": b" " * 300_000, "model.safetensors": b"x" * 2000})
+    with pytest.raises(GendiffError, match="no configuration"):
+        hub.look(ID, settings)
     assert not [line for line in server.log if "safetensors" in line]
 
 
@@ -596,7 +618,11 @@ def test_the_list_pins_and_its_hashes_are_binding(server, settings, tmp_path, mo
     assert not [line for line in server.log if "/revision/" in line or "README" in line]
     wrong = replace(entry, sha256={"diffusion_pytorch_model.safetensors": "0" * 64})
     monkeypatch.setattr(catalogue, "entries", lambda: (wrong,))
-    fails("arrived damaged", settings=settings)
+    server.log.clear()
+    for way in (hub.look, pulled):
+        with pytest.raises(GendiffError, match="is not the file that our list names"):
+            way(ID, settings)
+    assert not [line for line in server.log if "safetensors" in line]
 
 
 # ---- Foreign GANs -------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gendiff.cards import Card
 from gendiff.errors import GendiffError
@@ -40,7 +41,7 @@ __all__ = [
     "looks_like_one",
     "notes",
 ]
-_README_MOST = 200_000  # bytes; its header names the licence
+_SMALL = 200_000  # bytes that are read before a download: of a README, of a configuration
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,46 @@ def look(text: str, settings: Settings, until: float | None = None) -> Offer:
             f"{name.id} has {size / 1e9:.2f} GB, and at most {settings.most / 1e9:.2f} GB are "
             "fetched here (GENDIFF_HUB_MAX_GB)."
         )
+    _as_listed(name, listing.sha, form, chosen)
+    _understood(name, listing.sha, form, chosen, settings, until)
     readme = listing.files.get("README.md")
     text = ""
-    if catalogue.entry(name) is None and readme is not None and readme.size <= _README_MOST:
+    if catalogue.entry(name) is None and readme is not None and readme.size <= _SMALL:
         text = remote.text(name, listing.sha, readme, settings, until)
     return Offer(name, form, chosen, _facts(name, listing.sha, text))
+
+
+def _as_listed(name: Name, sha: str, form: Format, files: tuple[File, ...]) -> None:
+    """GendiffError where the Hub tells another hash than our list: no other try will help."""
+    entry = catalogue.entry(name)
+    if entry is None or entry.revision != sha:
+        return
+    for path, file in zip(form.files, files, strict=True):
+        if file.sha256 and file.sha256 != entry.sha256.get(path, file.sha256):
+            raise GendiffError(
+                f"{path} of {name.id} on the Hub is not the file that our list names; nothing is "
+                "fetched, choose another model."
+            )
+
+
+def _understood(
+    name: Name,
+    sha: str,
+    form: Format,
+    files: tuple[File, ...],
+    settings: Settings,
+    until: float,
+) -> None:
+    """GendiffError where the configuration shows that the weights would be of no use."""
+    small = dict(zip(form.small, files, strict=False))
+    if any(file.size > _SMALL for file in small.values()):
+        raise GendiffError(f"{name.id} has no configuration that is known here; choose another.")
+    with TemporaryDirectory(prefix="gendiff-look-") as folder:
+        for path, file in small.items():
+            where = Path(folder) / path
+            where.parent.mkdir(exist_ok=True)
+            where.write_text(remote.text(name, sha, file, settings, until), encoding="utf-8")
+        formats.check(Path(folder), form)
 
 
 def fetch(

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from gendiff.cards import Card
+from gendiff.cards import FEATURES, Card
 from gendiff.denoise import Denoiser
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
@@ -108,7 +108,14 @@ def local(folder: Path) -> Format | None:
 def check(folder: Path, form: Format) -> None:
     """Refuse what the small files alone show to be unusable, before the weights are fetched."""
     if form.kind == "own":
-        Card.read(folder)
+        try:
+            reads = Card.read(folder).family == FEATURES
+        except GendiffError as error:  # many other programs use these names, too
+            raise GendiffError(
+                f"Its {OWN[0]} describes no model of a kind that is known here; choose another."
+            ) from error
+        if reads:
+            raise GendiffError("This model reads pictures and makes none; choose another.")
     elif form.kind == "unet":
         config = unets.network(folder / form.small[0])
         unets.noising(folder / form.small[1] if form.small[1:] else None)

@@ -66,10 +66,7 @@ def _sentence(error: BaseException, name: Name, settings: Settings, what: str) -
             "later, or use a bundled model."
         )
     if isinstance(error, errors.GatedRepoError):
-        return (
-            f"{name.id} is gated: accept its terms at {settings.endpoint}/{name.repo} and set "
-            "HF_TOKEN, or choose another model."
-        )
+        return f"{name.id} is gated: {_by_whom_it_may_be_read(name, settings)}."
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"The Hub has no model {name.repo}, or it is private; check how the id is written."
     if isinstance(error, errors.RevisionNotFoundError):
@@ -119,13 +116,26 @@ def _of_the_network(error: BaseException, name: Name, settings: Settings, what: 
 def _of_a_status(status: int, name: Name, settings: Settings) -> str:
     if status in (401, 403):
         return (
-            f"The Hub refuses {name.id} (status {status}); set HF_TOKEN to one that may read it."
+            f"The Hub refuses {name.id} (status {status}): "
+            f"{_by_whom_it_may_be_read(name, settings)}."
         )
     if status == 429:
         return "The Hub asks for fewer requests (status 429); wait some minutes and try again."
     if status >= 500:
         return f"{settings.endpoint} is out of order (status {status}); try again later."
     return f"The Hub refuses the request for {name.id} (status {status}); check the id."
+
+
+def _by_whom_it_may_be_read(name: Name, settings: Settings) -> str:
+    if settings.token is False:  # a visitor of the app: the machine's token is not theirs
+        return (
+            "this page fetches public models only; whoever runs it can fetch it with HF_TOKEN and "
+            f"python -m gendiff pull {name}"
+        )
+    return (
+        f"accept its terms at {settings.endpoint}/{name.repo} and set HF_TOKEN, or choose another "
+        "model"
+    )
 
 
 def _reason(error: BaseException) -> str:

@@ -84,8 +84,8 @@ class UNetConfig:
         given = {k: v for k, v in config.items() if not k.startswith("_")}
         if unknown := sorted(given.keys() - {f.name for f in fields(cls)}):
             raise GendiffError(
-                f"The UNet configuration has unknown keys ({', '.join(unknown)}): remove them or "
-                "use a UNet2DModel checkpoint."
+                f"The UNet configuration has unknown options ({', '.join(unknown)}); "
+                "choose another model."
             )
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
 
