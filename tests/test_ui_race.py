@@ -19,7 +19,7 @@ from gendiff.studio.race import prepare
 from gendiff.studio.timeline import Timeline, blank
 from gendiff.ui import compare, compare_race, examples, race_runs
 from gendiff.ui.parts import Page
-from gendiff.ui.player import Player, RunStore
+from gendiff.ui.player import Player, RunStore, idle
 from gendiff.ui.race_runs import about, forecast, snapshots, stream_race
 from gendiff.ui.standings import standings
 
@@ -294,3 +294,22 @@ def test_a_view_follows_the_pictures_when_it_is_open(studio):
     assert again[board] == gr.skip()  # it shows these pictures already
     quiz = event.fn("quiz", "cats", told[0], *values)
     assert json.loads(quiz[places["compare-quiz"]]) == {"data": "cats", "seed": 1}
+
+
+def test_the_race_of_other_pictures_goes_when_these_are_chosen(studio):
+    def shown(data, of):
+        return compare_race._shown(studio, data, of and {"record": {"data": of}})
+
+    assert shown("cats", "cats") == [gr.skip()] * 3  # what was raced stays
+    assert shown("cats", "fashion") == [idle(ended=True), "", None]
+    message, table, kept = shown("fashion", "cats")  # the one that was run beforehand
+    assert message["op"] == "batch" and "fashion: " in table
+    assert kept["record"]["data"] == "fashion"
+
+
+def test_a_forecast_is_given_line_by_line(built):
+    page = Page()
+    with gr.Blocks() as demo, gr.Tabs(), page.tab("compare", "Compare"):
+        compare.build(Studio(device="cpu"), page)
+    (event,) = (fn for fn in demo.fns.values() if fn.name == "foresee_quietly")
+    assert event.types_generator  # a lambda that returns a generator would be shown as one

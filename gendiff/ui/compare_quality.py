@@ -78,7 +78,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         placeholder="Press a point of a chart to see its samples.",
         elem_id="compare-quality-player",
     )
-    line = status()
+    line = status("Press a point of a chart to see its samples.")
     settings, estimated, last = compare_estimate.build(studio, data)
     with gr.Accordion("What the numbers mean", open=False):
         gr.Markdown(WHY)

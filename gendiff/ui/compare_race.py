@@ -20,6 +20,7 @@ from gendiff.ui.parts import (
     MODEL_WORK,
     PRIVATE,
     Page,
+    Slider,
     bounded,
     class_index,
     number_in,
@@ -27,7 +28,7 @@ from gendiff.ui.parts import (
     status,
     wire_stop,
 )
-from gendiff.ui.player import Player, stopped
+from gendiff.ui.player import Player, idle, stopped
 from gendiff.ui.race_keep import pack, unpack
 from gendiff.ui.race_runs import forecast, replay, snapshots, stream_race
 from gendiff.ui.runs import refused
@@ -82,7 +83,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
             )
             with gr.Accordion("More settings", open=False):
                 seeds = gr.Textbox(SEEDS, label="Seeds", max_lines=1)
-                batch = gr.Slider(1, PICTURES_MAX, BATCH, step=1, label="Batch: pictures at once")
+                batch = Slider(1, PICTURES_MAX, BATCH, step=1, label="Batch: pictures at once")
                 label = gr.Dropdown(
                     _classes(studio, data.value), value=ANY, label="Class", allow_custom_value=True
                 )
@@ -137,6 +138,13 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         yield "Measuring one call of each …"
         yield forecast(list(race.forecast(studio, plan)))
 
+    def foresee_quietly(*settings: Any) -> Iterator[str]:
+        """It says nothing of settings that are not complete yet."""
+        try:
+            yield from foresee(*settings)
+        except gr.Error:
+            yield "Choose two to four contestants, and seeds like 0-15."
+
     settings = [data, lanes, seeds, batch, label]
     event = gr.on(
         [go.click, seeds.submit],
@@ -152,7 +160,7 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     if zero.attached() is None:  # there, a forecast would wait for a GPU as long as the race
         gr.on(
             [data.input, lanes.input, batch.release, seeds.blur],
-            lambda lanes, *rest: _quietly(foresee, lanes, *rest),
+            foresee_quietly,
             settings,
             line,
             show_progress="hidden",
@@ -172,9 +180,9 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     }
     return View(
         settings_,
-        [label],
-        [label],
-        lambda name, of: [_follow(studio, name, of)],
+        [label, player, table, last],
+        [label, last],
+        lambda name, of, last: [_follow(studio, name, of), *_shown(studio, name, last)],
         {"race": last},
     )
 
@@ -219,14 +227,6 @@ def _where(studio: Studio, plan: Race) -> str:
     return f"{studio.conditions()}, batch {plan.batch}"
 
 
-def _quietly(foresee: Any, *settings: Any) -> Iterator[Any]:
-    """A forecast says nothing of settings that are not complete yet."""
-    try:
-        yield from foresee(*settings)
-    except gr.Error:
-        yield "Choose two to four contestants, and seeds like 0-15."
-
-
 def _classes(studio: Studio, data: str | None) -> list[tuple[str, str]]:
     card = next((card for card in studio.cards() if card.data == data), None)
     names = card.classes if card else ()
@@ -239,6 +239,17 @@ def _follow(studio: Studio, data: str, chosen: str) -> Any:
     if chosen in dict(options).values():
         return gr.update(choices=options)
     return gr.update(choices=options, value=ANY)
+
+
+def _shown(studio: Studio, data: str, last: dict[str, Any] | None) -> list[Any]:
+    """What stands in player, table and state when a data set is chosen: the last race if it is of
+    these pictures, else the one that was run beforehand, if that is; else nothing."""
+    if last and last["record"]["data"] == data:
+        return [gr.skip()] * 3
+    made = examples.read("compare")
+    if made["record"]["data"] == data:
+        return _opened(studio, made)
+    return [idle(ended=True), "", None]
 
 
 def _readable_lanes(studio: Studio, text: str) -> list[str]:

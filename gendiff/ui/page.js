@@ -72,7 +72,7 @@
   // What is typed beyond a slider's ends stays, to be answered in words (parts.Slider): gradio would
   // put the end there in silence as the field is left.
   document.addEventListener("blur", (event) => {
-    const { target } = event, typed = target.matches?.(".rail input[type=number]:not(#tab-compare *)");
+    const { target } = event, typed = target.matches?.(".rail input[type=number]");
     if (typed && (target.value === "" || !target.validity.valid)) event.stopPropagation();
   }, { capture: true });
 

@@ -189,8 +189,9 @@ def heading(title: str, text: str) -> None:
     gr.Markdown(f"## {title}\n{text}", elem_classes="lead")
 
 
-def status() -> gr.Textbox:
-    """One line that says what is going on; the queue position is shown on it."""
+def status(placeholder: str = "Ready.") -> gr.Textbox:
+    """One line that says what is going on; the queue position is shown on it. placeholder: what
+    it says while nothing has."""
     return gr.Textbox(
         label="Status",
         show_label=False,
@@ -198,5 +199,5 @@ def status() -> gr.Textbox:
         interactive=False,
         max_lines=1,
         elem_classes="status",
-        placeholder="Ready.",
+        placeholder=placeholder,
     )

@@ -35,7 +35,7 @@ function receive(message, refilled = false) {
   if (message.id) seen.add(message.id);
   heardAt = performance.now(); // not later: a slow device must not take one message for a slow run
   for (const op of message.op === "batch" ? message.ops : [message]) {
-    if (op.op === "idle") reset({ ...fresh(), message: op.message ?? "" });
+    if (op.op === "idle") { if (!op.ended || S.end) reset({ ...fresh(), message: op.message ?? "" }); }
     else if (op.op === "refused") { if (S.start?.waiting) reset({ ...fresh(), message: op.message }); }
     else if (op.op === "start") begin(op, refilled);
     else if (!accepts(op, refilled)) continue;

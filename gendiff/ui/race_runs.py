@@ -48,7 +48,7 @@ def stream_race(
             results.append(event)
             if event.failed:
                 yield None, f"{event.title} could not race: {event.failed}"
-    yield replay(plan, timeline, results, conditions), finish(results)
+    yield replay(plan, timeline, results, conditions), finish(results, plan.data)
 
 
 def replay(
@@ -74,13 +74,13 @@ def replay(
     return run.whole([_moment(plan, timeline, results, axis, k) for k in range(count)])
 
 
-def finish(results: Sequence[Result]) -> str:
-    """One line: who won, by how much."""
+def finish(results: Sequence[Result], data: str) -> str:
+    """One line: who won, by how much, over which pictures."""
     ran = sorted((one for one in results if one.seconds), key=lambda one: one.seconds)
     if len(ran) < 2:
-        return "Done." if ran else "None of the contestants could race."
+        return f"Done: {data}." if ran else "None of the contestants could race."
     ratio = ran[-1].seconds / ran[0].seconds
-    return f"Done: {ran[0].title} is {ratio:,.0f} times as fast as {ran[-1].title}."
+    return f"Done: {data}, {ran[0].title} is {ratio:,.0f} times as fast as {ran[-1].title}."
 
 
 class _Live:

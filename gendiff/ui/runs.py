@@ -225,8 +225,10 @@ def refused(message: str) -> Message:
     return {"op": "refused", "message": message}
 
 
-def idle(message: str = "") -> Message:
-    return {"op": "idle", "message": message}
+def idle(message: str = "", ended: bool = False) -> Message:
+    """An empty player. message: what stands there. ended: only where nothing runs; a run that is
+    on its way stays."""
+    return {"op": "idle", "message": message, **({"ended": True} if ended else {})}
 
 
 def _packed(fade: Fade | None) -> Message | None:

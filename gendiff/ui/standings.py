@@ -19,7 +19,7 @@ def standings(record: Record, note: str = "") -> str:
     """The record as markup; every word that is not ours is escaped."""
     results = record["results"]
     where = (
-        f"{record['machine']}, {record['device']}, {record['dtype']}, "
+        f"{record['data']}: {record['machine']}, {record['device']}, {record['dtype']}, "
         f"{many(record['threads'], 'thread')}, batch {results[0]['batch']}, seeds "
         f"{_seeds(record['seeds'])}"
     )
