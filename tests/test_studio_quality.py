@@ -190,7 +190,7 @@ def test_another_number_of_pictures_can_be_chosen(studio, checkpoints):
         ("1,000 pictures each (2 points)", "1000"),
     ]
     picker, board, player, _ = compare_quality._follow(studio, "shapes", "1000")
-    assert player == {"op": "idle"}  # nothing was made of these pictures
+    assert player["op"] == "idle"  # nothing was made of these pictures
     assert (picker["value"], picker["visible"]) == ("1000", True) and "N = 1,000" in board
     picker, board, *_ = compare_quality._follow(studio, "shapes", "77")
     assert picker["value"] == "most" and "real pictures, N = 250" in board
