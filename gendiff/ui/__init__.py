@@ -9,6 +9,7 @@ with without_stubs():  # before anything else imports it
     import gradio as gr
 
 from gendiff.ui import about, api, compare, denoise, forward, gan, hub, interpolate
+from gendiff.ui.pad import UPLOAD_MAX
 from gendiff.ui.parts import Page
 from gendiff.ui.theme import SCRIPT, STYLE, theme
 
@@ -63,7 +64,7 @@ def launch(demo: gr.Blocks, **options: object) -> object:
         run_history=False,
         footer_links=["api", "settings"],
         show_error=False,
-        max_file_size="20mb",  # of one upload: a phone's photograph, but no film
+        max_file_size=f"{UPLOAD_MAX}mb",
         state_session_capacity=SESSIONS,
         **options,
     )

@@ -17,7 +17,7 @@ from gendiff.ui import examples
 from gendiff.ui.exports import wire_exports
 from gendiff.ui.forward_runs import EXPLANATION, LABELS, SCHEDULES, gauge, trip
 from gendiff.ui.forward_work import Asked, one_seed, runners, way_of
-from gendiff.ui.pad import is_of, pad, picture, real_pictures, title
+from gendiff.ui.pad import UPLOAD_MAX, is_of, pad, picture, real_pictures, title
 from gendiff.ui.pad import shown as on_shelf
 from gendiff.ui.parts import (
     PRIVATE,
@@ -188,6 +188,11 @@ def _wire(studio: Studio, on: Controls, player: Player, shown: gr.State) -> None
         card = studio.card(name)
         return [picture(card.data, pictures.uploaded(file, card.shape), "Your upload"), None]
 
+    @bounded
+    def refuse(event: gr.EventData) -> None:
+        size = f"{float(event.size) / 2**20:.0f} MB"
+        raise GendiffError(f"This file has {size}; choose one of at most {UPLOAD_MAX} MB.")
+
     asked = [on.model, on.picture, on.board, on.kind, on.steps, *on.fields, on.seed]
     busy = {"show_progress": "minimal", "show_progress_on": on.said, **PRIVATE}
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
@@ -218,6 +223,8 @@ def _wire(studio: Studio, on: Controls, player: Player, shown: gr.State) -> None
     )
     levels = [on.kind, on.steps, *on.fields]
     gr.on([part.change for part in levels], _gauge, levels, on.left, **newest, **quick)
+
+    on.board.refuse(refuse, **busy)
 
     # A person's choices that fill in other settings before they run.
     number = "(picture) => picture?.index ?? null"

@@ -149,5 +149,17 @@ clear.addEventListener("click", () => {
   own();
 });
 
+// A file that the server would refuse is not sent: gradio would say so in its own words.
+const weigh = (event) => {
+  if (!element.isConnected) return document.removeEventListener("change", weigh, true);
+  const { target } = event, file = target.type === "file" && target.files[0];
+  const here = element.closest("[role=tabpanel]");
+  if (!file || file.size <= UPLOAD_MAX * 2 ** 20 || (here && !here.contains(target))) return;
+  event.stopImmediatePropagation();
+  target.value = "";
+  trigger("refuse", { size: file.size });
+};
+document.addEventListener("change", weigh, true);
+
 watch("value", () => show(props.value));
 show(props.value);

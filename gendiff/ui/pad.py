@@ -18,12 +18,14 @@ from gendiff.studio.pictures import bundled, packed, shelf
 from gendiff.weights import Card
 
 Picture = dict[str, Any]
+UPLOAD_MAX = 20  # MB: a phone's photograph, but no film
 
 
 def pad(studio: Studio, model: str | None, number: int, elem_id: str) -> gr.HTML:
     """The component, with a real picture of that model's data on it.
 
-    Event "edit": a person has chosen or drawn a picture. Its value is a `picture`.
+    Event "edit": a person has chosen or drawn a picture. Its value is a `picture`. Event "refuse",
+    {size}: a file of so many bytes was to be uploaded in this tab, more than UPLOAD_MAX.
     """
 
     def offer(data: Any) -> list[Picture] | None:
@@ -40,7 +42,8 @@ def pad(studio: Studio, model: str | None, number: int, elem_id: str) -> gr.HTML
         shown(studio, model, number) if model else None,
         label="Picture",
         html_template="",  # built once by the script, never rendered again
-        js_on_load=here.joinpath("pad.js").read_text("utf-8"),
+        js_on_load=f"const UPLOAD_MAX = {UPLOAD_MAX};\n"
+        + here.joinpath("pad.js").read_text("utf-8"),
         head=f"<style>{here.joinpath('pad.css').read_text('utf-8')}</style>",
         apply_default_css=False,
         server_functions=[offer],

@@ -181,6 +181,7 @@ def test_an_upload_is_noised_and_a_bad_one_loses_nothing(page, app):
         ("empty.png", b"", "empty"),
         ("cut.png", buffer.getvalue()[:300], "damaged"),
         ("bomb.png", bomb.getvalue(), "50 million"),
+        ("film.png", bytes(21 * 2**20), "This file has 21 MB; choose one of at most 20 MB."),
     ):
         upload(tab, name, data)
         expect(toast.last).to_contain_text(says, timeout=SLOW)
