@@ -117,6 +117,13 @@ def test_a_mix_says_what_is_right():
     assert 'aria-label="Picture 3, coat: show the truth"' in html
 
 
+@pytest.mark.parametrize(("count", "few"), [(2, True), (15, True), (16, False)])
+def test_a_few_of_a_mix_are_larger(count, few):
+    pictures, known = np.zeros((count, 4, 4, 1), np.uint8), ("bag",) * count
+    mixed = Mixed(pictures, known, (None, *range(count - 1)), np.full(count, 0.5), 0.1)
+    assert ('class="vd-tiles vd-few"' in verdict.mixture(mixed, "CPU")) is few
+
+
 def test_the_style_sheet_stays_in_its_element():
     css = verdict.style()
     assert css.startswith("<style>") and css.count("</") == 1

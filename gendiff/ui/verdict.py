@@ -14,6 +14,7 @@ from gendiff.images import enlarge
 from gendiff.studio.adversarial import Mixed, Picked
 from gendiff.ui.api import data_url
 
+FEW = 15  # pictures of a mix that have room to be twice as large
 FACTOR = 8  # a saved picture's pixels are blocks of this side
 _BLUE, _WHITE, _ORANGE = np.array([[33, 102, 172], [247, 247, 247], [179, 88, 6]], np.float64)
 
@@ -60,8 +61,10 @@ title="{width} × {height} pixels">Save PNG</a></div>
 def mixture(mixed: Mixed, conditions: str) -> str:
     """The mix, D's verdict under each picture, its accuracy; a switch, or a press, the truth."""
     tiles = "".join(_tile(mixed, index) for index in range(len(mixed.pictures)))
+    few = len(mixed.pictures) <= FEW
+    kind = "vd-tiles vd-few" if few else "vd-tiles"
     return f"""<section class="vd-mix">{_score(mixed, conditions)}
-<ol class="vd-tiles" aria-label="{len(mixed.pictures)} pictures, mixed">{tiles}</ol></section>"""
+<ol class="{kind}" aria-label="{len(mixed.pictures)} pictures, mixed">{tiles}</ol></section>"""
 
 
 def _score(mixed: Mixed, conditions: str) -> str:
