@@ -217,7 +217,7 @@ function layout() {
     const cell = [(width - gap * (across - 1)) / across, (height - gap * (down - 1)) / down - title];
     const fits = S.panes.map((pane) => fit(pane, shown(pane).length, ...cell, captionRoom()));
     const score = Math.min(...fits.map((f, i) => f.scale * S.panes[i].w));
-    if (score > best.score * 1.15) best = { score, fits, across };
+    if (score > best.score * (full ? 1 : 1.15)) best = { score, fits, across };
   }
   if (!best.fits) return;
   stage.style.setProperty("--gd-across", best.across);
@@ -228,9 +228,13 @@ function layout() {
 
 function place(pane, { scale, across, rows, gap }) {
   const unit = snap(scale, devicePixelRatio * zoom()), { canvas, w, h } = pane;
-  // Captions lie in the gap under each picture; where they are wider, they only show on hover.
-  const longest = Math.max(...S.start.captions.map((text) => text.length)) * 0.45 * em();
-  pane.named = named() && longest < w * unit;
+  // Captions lie in the gap under each picture; where they are wider, the word that all begin with is
+  // left out, and where that is not enough, they only show on hover.
+  const whole = S.start.captions, word = `${whole[0]?.split(" ", 1)[0]} `;
+  const fits = (texts) => Math.max(...texts.map((text) => text.length)) * 0.45 * em() < w * unit;
+  const brief = whole.every((text) => text.startsWith(word)) ? whole.map((text) => text.slice(word.length)) : whole;
+  pane.named = named() && fits(brief);
+  pane.captions = pane.named && !fits(whole) ? brief : whole;
   const down = gap + (pane.named ? Math.ceil(captionRoom() / unit) : 0);
   Object.assign(pane, { across, gap, down });
   canvas.width = across * w + (across - 1) * gap;
@@ -254,7 +258,7 @@ function placeTiles(pane, width, height) {
     const name = `Picture ${tile + 1}${S.start.captions[tile] ? `: ${S.start.captions[tile]}` : ""}`;
     node.setAttribute("aria-label", S.solo === null ? name : `${name}. Back to all ${pane.count}`);
     node.setAttribute("aria-pressed", String(S.solo === tile || S.marked === tile));
-    if (S.start.captions[tile]) make("span", "gd-caption", S.start.captions[tile], node);
+    if (S.start.captions[tile]) make("span", "gd-caption", pane.captions[tile], node);
     const x = (i % pane.across) * (pane.w + pane.gap), y = Math.floor(i / pane.across) * (pane.h + pane.down);
     const percent = { left: x / width, top: y / height, width: pane.w / width, height: pane.h / height };
     for (const [side, part] of Object.entries(percent)) node.style[side] = `${100 * part}%`;

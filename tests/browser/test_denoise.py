@@ -266,3 +266,29 @@ def test_it_fits_the_window(opened, width, height, mode):
         assert play["y"] + play["height"] <= height  # pictures and transport without scrolling
         button = tab.locator("#denoise-run").bounding_box()
         assert button["y"] + button["height"] <= height
+
+
+FULL = """root => {
+    const formula = root.querySelector(".gd-html");
+    const lines = [...root.querySelectorAll(".gd-code li")];
+    return {
+        cut: formula.scrollWidth - formula.clientWidth,
+        pane: root.querySelector(".gd-stage canvas").getBoundingClientRect().width,
+        lines: new Set(lines.map((line) => line.offsetHeight)).size,
+    };
+}"""
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "dpmpp_2m"])
+def test_a_projectors_full_screen_shows_more_than_the_page(opened, sampler):
+    tab = opened(f"?tab=denoise&sampler={sampler}&steps=5&seeds=7")
+    expect(player(tab)).to_have_attribute("data-n", "6", timeout=60_000)
+    expect(player(tab).locator(".gd-sum")).to_be_visible(timeout=60_000)
+    before = player(tab).evaluate(FULL)
+    player(tab).focus()
+    tab.keyboard.press("f")
+    expect(player(tab)).to_have_attribute("data-full", "")
+    larger = "(pane) => document.querySelector('.gd-stage canvas').clientWidth > pane"
+    tab.wait_for_function(larger, arg=before["pane"])
+    full = player(tab).evaluate(FULL)
+    assert full["cut"] <= 0 and full["lines"] == 1  # formula and algorithm are whole
