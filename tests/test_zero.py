@@ -187,7 +187,6 @@ GIVEN = {  # handler: what its components hold
     "api.trajectory": ("tiny-diffusion", "0", "any", "heun", 4, 1.0, 0.0, "posterior"),
     "api.interpolate": ("tiny-gan", "0, 1", 3, "slerp", "any"),
     "interpolate.run": ("shapes", "walk", "0, 1", 3, 2, "slerp", False, "any", 3),
-    "compare_advice.recommend": ("shapes", "second", "both", "no", "little"),
 }
 
 # handlers that only pass their values on to one that is lent a GPU

@@ -53,8 +53,9 @@
     const query = new URLSearchParams(window.gendiffArrival), tab = query.get("tab");
     if (named[tab]) open = tab;
     else open ??= Object.keys(named)[0];
-    // ... of the tab's first view: a class that joins a quiz by its link must not start races.
-    const runs = (query.get("view") ?? "race") === "race" && (named[tab] ?? []).some((name) => query.has(name));
+    // ... of Compare its first view: a class that joins a quiz by its link must not start races.
+    const quiet = tab === "compare" && (query.get("view") ?? "race") !== "race";
+    const runs = !quiet && (named[tab] ?? []).some((name) => query.has(name));
     if (runs) setTimeout(() => document.querySelector(`#${tab}-run`)?.click(), 300);
   };
   // Where somebody rests on a frame of a player, the address names it: ?tab=denoise&step=7.

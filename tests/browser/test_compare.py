@@ -166,7 +166,9 @@ def test_a_class_follows_its_host_and_a_reload_loses_nothing(tab, page, app):
     expect(seat).to_contain_text(f"You are in room {code}, round 1: quiz 1", timeout=SLOW)
     for choice in ("#compare-quiz-new", "#compare-data"):  # a visitor plays the room's quiz
         expect(visitor.locator(choice)).to_be_hidden()
-    assert seat.locator(".qz-pictures img").bounding_box()["width"] > 250  # of a phone's 390
+    picture = seat.locator(".qz-pictures img")
+    expect(picture).to_be_visible(timeout=SLOW)
+    assert picture.evaluate("img => img.getBoundingClientRect().width") > 250  # of a phone's 390
     seat.locator(".qz-gan").dblclick()
     expect(host).to_contain_text("1 visitor, 1 answer, 0 finished", timeout=SLOW)
     visitor.reload()

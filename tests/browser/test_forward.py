@@ -33,7 +33,8 @@ def app(studio, serve):
     """This tab alone, served as the app serves it; its example is computed now."""
     page, patch = Page(), pytest.MonkeyPatch()
     made = forward.example(studio)
-    patch.setattr(examples, "read", lambda tab: made)
+    bundled = examples.read
+    patch.setattr(examples, "read", lambda tab: made if tab == "forward" else bundled(tab))
     with gr.Blocks(analytics_enabled=False) as demo:
         with gr.Tabs() as tabs, page.tab("forward", "Forward"):
             forward.build(studio, page)
