@@ -79,22 +79,15 @@ def estimates(studio: Studio, words: Sequence[str], arguments: argparse.Namespac
 
 def estimated(record: records.Record) -> str:
     """The record of an estimate for people."""
-
-    def cell(interval: dict[str, float] | None, times: float, unit: str) -> str:
-        if interval is None:
-            return "-"
-        value, low, high = (f"{times * part:.1f}" for part in interval.values())
-        return f"{value}{unit} ({low} to {high})"
-
     header = ("contestant", "NFE", "N", "KID x 1000", "obeys class", "valid cats")
     rows = [
         (
             one["contestant"],
             str(one["nfe"]),
             str(one["images"]),
-            cell(one["kid"], 1000, ""),
-            cell(one["obedience"], 100, "%"),
-            cell(one["valid"], 100, "%"),
+            records.interval(one["kid"], 1000) or "-",
+            records.interval(one["obedience"], 100, "%") or "-",
+            records.interval(one["valid"], 100, "%") or "-",
         )
         for one in record["estimates"]
     ]

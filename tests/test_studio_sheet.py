@@ -160,11 +160,16 @@ def test_the_command_writes_a_sheet(saved, tmp_path, capsys):
     assert "must end in .html or .md" in capsys.readouterr().err
 
 
-def test_the_app_gives_the_sheet_as_a_download(studio, raced):
+@pytest.fixture
+def keeps(studio):
+    """What the buttons of the page call, a form each."""
     page = Page()
     with gr.Blocks() as demo, gr.Tabs(), page.tab("compare", "Compare"):
         compare.build(studio, page)
-    keeps = [fn.fn for fn in demo.fns.values() if fn.fn and fn.fn.__name__ == "keep"]
+    return [fn.fn for fn in demo.fns.values() if fn.fn and fn.fn.__name__ == "keep"]
+
+
+def test_the_app_gives_the_sheet_as_a_download(keeps, raced):
     record, final = raced
     made = [keep("shapes", {"record": record, "pictures": final}, None) for keep in keeps]
     assert [one["name"] for one in made] == [f"gendiff-comparison.{form}" for form in sheet.FORMS]
@@ -174,11 +179,7 @@ def test_the_app_gives_the_sheet_as_a_download(studio, raced):
     assert whole == record and measured["model"] == "tiny-diffusion"
 
 
-def test_what_is_of_another_data_set_is_not_kept(studio, raced):
-    page = Page()
-    with gr.Blocks() as demo, gr.Tabs(), page.tab("compare", "Compare"):
-        compare.build(studio, page)
-    keeps = [fn.fn for fn in demo.fns.values() if fn.fn and fn.fn.__name__ == "keep"]
+def test_what_is_of_another_data_set_is_not_kept(keeps, raced):
     record, final = raced
     other = {"record": {**record, "data": "cats"}, "pictures": final}
     mine, theirs = (

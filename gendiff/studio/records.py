@@ -98,6 +98,14 @@ def _quality(score: Score | None) -> dict[str, float | None] | None:
     return None if score is None else {name: getattr(score, name) for name in QUALITY}
 
 
+def interval(estimate: Mapping[str, float] | None, times: float, unit: str = "") -> str:
+    """An estimate's value with its interval, in multiples of 1 / times; "" where there is none."""
+    if estimate is None:
+        return ""
+    value, low, high = (f"{times * estimate[name]:.1f}" for name in ("value", "low", "high"))
+    return f"{value}{unit} ({low} to {high})"
+
+
 def estimates(studio: Studio, plan: estimate.Plan, found: Sequence[Estimate]) -> Record:
     """What a few pictures told, in JSON's types."""
     against = estimate.yardstick(studio, plan.data)

@@ -82,20 +82,14 @@ def measured(studio: Studio, data: str) -> Section:
 def estimated(record: Record) -> Section:
     """A small sample's estimate; record: of `records.estimates`."""
 
-    def interval(value: dict[str, float] | None, times: float, unit: str) -> str:
-        if value is None:
-            return NONE
-        middle, low, high = (f"{times * part:.1f}" for part in value.values())
-        return f"{middle}{unit} ({low} to {high})"
-
     rows = [
         [
             one["title"],
             str(one["nfe"]),
             str(one["images"]),
-            interval(one["kid"], 1000, ""),
-            interval(one["obedience"], 100, " %"),
-            interval(one["valid"], 100, " %"),
+            records.interval(one["kid"], 1000) or NONE,
+            records.interval(one["obedience"], 100, " %") or NONE,
+            records.interval(one["valid"], 100, " %") or NONE,
         ]
         for one in record["estimates"]
     ]
