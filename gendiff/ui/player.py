@@ -55,6 +55,7 @@ __all__ = [
 ]
 
 
+EVENTS = ("settle", "pick", "export")
 GREY = 128  # of a pane that repeats another, before there is anything to repeat
 
 
@@ -238,6 +239,13 @@ class Player(gr.HTML, metaclass=WithoutStub):
             render=render,
             key=key,
         )
+
+    def __getattr__(self, name: str) -> Any:
+        """An event's listener. gradio asks a component for all that it might have, for each
+        visitor, and gr.HTML searches its whole script for every such name."""
+        if name not in EVENTS:
+            raise AttributeError(f"A Player has no {name!r}.")
+        return super().__getattr__(name)
 
     def postprocess(self, value: Message | None) -> str | None:
         """Every message on its way to a browser is kept for players that miss it, and named: the
