@@ -23,7 +23,7 @@ from gendiff.errors import GendiffError
 from gendiff.hub import Name, Settings
 from gendiff.hub.sentences import not_published
 from gendiff.hub.unets import TARGETS, VARIANCES
-from gendiff.nets.unet import UNetConfig
+from gendiff.nets.unet_config import UNetConfig
 from gendiff.weights import README, WEIGHTS, load
 
 ROOT = Path(__file__).resolve().parent.parent

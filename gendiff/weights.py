@@ -30,7 +30,8 @@ from gendiff.hub import formats
 from gendiff.hub.tensors import assign, mapped
 from gendiff.nets.dcgan import DcganConfig, Discriminator, Generator
 from gendiff.nets.reader import Reader, ReaderConfig
-from gendiff.nets.unet import SpaceToDepth, UNet, UNetConfig
+from gendiff.nets.unet import SpaceToDepth, UNet
+from gendiff.nets.unet_config import UNetConfig
 from gendiff.readme import README, text
 
 BUNDLED = Path(__file__).resolve().parent.parent / "checkpoints"

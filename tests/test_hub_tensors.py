@@ -13,7 +13,8 @@ from torch import nn
 
 from gendiff import bench
 from gendiff.hub.tensors import assign, mapped
-from gendiff.nets.unet import UNet, UNetConfig
+from gendiff.nets.unet import UNet
+from gendiff.nets.unet_config import UNetConfig
 
 CPU = torch.device("cpu")
 CIFAR = UNetConfig(  # google/ddpm-cifar10-32

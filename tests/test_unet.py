@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from gendiff.errors import GendiffError
-from gendiff.nets.unet import SpaceToDepth, UNet, UNetConfig, rename_old_attention
+from gendiff.hub.unets import rename_old_attention
+from gendiff.nets.unet import SpaceToDepth, UNet
+from gendiff.nets.unet_config import UNetConfig
 
 SMALL = {
     "in_channels": 2,

@@ -26,7 +26,7 @@ from gendiff.errors import GendiffError
 from gendiff.gan import Gan
 from gendiff.hub import gans, unets
 from gendiff.hub.tensors import assign, mapped
-from gendiff.nets.unet import SpaceToDepth, UNet, rename_old_attention
+from gendiff.nets.unet import SpaceToDepth, UNet
 
 OWN = ("config.json", "model.safetensors")
 _UNET = "diffusion_pytorch_model"
@@ -151,7 +151,8 @@ def _diffusion(
     config = unets.network(folder / form.small[0])
     noising = unets.noising(folder / form.small[1] if form.small[1:] else None)
     net = _on_meta(config)
-    _fill(net, rename_old_attention(_tensors(folder / form.weights)), facts.name, device, dtype)
+    tensors = unets.rename_old_attention(_tensors(folder / form.weights))
+    _fill(net, tensors, facts.name, device, dtype)
     card = _card(
         facts,
         "diffusion",

@@ -8,16 +8,18 @@ hold.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gendiff import schedule
 from gendiff.errors import GendiffError
-from gendiff.nets.unet import UNetConfig
+from gendiff.nets.unet_config import UNetConfig
 from gendiff.schedule import Schedule
 
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
@@ -60,6 +62,7 @@ _SUPPORTED: dict[str, Collection[Any]] = {
     "thresholding": (False,),
     "rescale_betas_zero_snr": (False,),
 }
+_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler")
 
 
@@ -90,6 +93,16 @@ def shape(config: UNetConfig) -> tuple[int, int, int]:
     if not all(isinstance(side, int) and 1 <= side <= 4096 for side in (height, width)):
         raise GendiffError(f"{CONFIG} does not say how large the pictures are (sample_size).")
     return config.in_channels, height, width
+
+
+def rename_old_attention(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict with old attention names (query, key, value, proj_attn, to 2022) made new."""
+
+    def new(match: re.Match[str]) -> str:
+        return f"{match[1]}{_OLD_ATTENTION[match[2]]}."
+
+    pattern = re.compile(r"(\.attentions\.\d+\.)(query|key|value|proj_attn)\.")
+    return {pattern.sub(new, name): tensor for name, tensor in state_dict.items()}
 
 
 @dataclass(frozen=True)

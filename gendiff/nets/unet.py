@@ -6,262 +6,24 @@ Jain, Abbeel 2020 (arXiv:2006.11239, appendix B), with the options that later ch
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gendiff.errors import GendiffError
-from gendiff.nets.conv import Conv2d, Linear
-
-_ACTIVATIONS = {"silu": F.silu, "swish": F.silu, "mish": F.mish, "gelu": F.gelu, "relu": F.relu}
-_RESAMPLERS = ("conv", "resnet", None)
-_SUPPORTED: dict[
-    str, tuple[object, ...]
-] = {  # the rest ("fourier", "SkipDownBlock2D", ...): refused
-    "time_embedding_type": ("positional", "learned"),
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
-    "mid_block_type": ("UNetMidBlock2D", None),
-    "up_block_types": ("UpBlock2D", "AttnUpBlock2D"),
-    "downsample_padding": (0, 1),
-    "downsample_type": _RESAMPLERS,
-    "upsample_type": _RESAMPLERS,
-    "act_fn": tuple(_ACTIVATIONS),
-    "resnet_time_scale_shift": ("default", "scale_shift"),
-    "class_embed_type": (None, "timestep", "identity"),
-}
-_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-
-
-@dataclass(frozen=True)
-class UNetConfig:
-    """The options of a UNet: the keys and the defaults of diffusers' UNet2DModel config.json.
-
-    attention_head_dim None means one head as wide as the block. sample_size is only remembered.
-    Raises GendiffError for a value that this network does not have.
-    """
-
-    sample_size: int | tuple[int, ...] | None = None
-    in_channels: int = 3
-    out_channels: int = 3
-    center_input_sample: bool = False
-    time_embedding_type: str = "positional"
-    time_embedding_dim: int | None = None
-    freq_shift: int = 0
-    flip_sin_to_cos: bool = True
-    down_block_types: tuple[str, ...] = ("DownBlock2D", *["AttnDownBlock2D"] * 3)
-    mid_block_type: str | None = "UNetMidBlock2D"
-    up_block_types: tuple[str, ...] = (*["AttnUpBlock2D"] * 3, "UpBlock2D")
-    block_out_channels: tuple[int, ...] = (224, 448, 672, 896)
-    layers_per_block: int = 2
-    mid_block_scale_factor: float = 1
-    downsample_padding: int = 1
-    downsample_type: str | None = "conv"
-    upsample_type: str | None = "conv"
-    dropout: float = 0.0
-    act_fn: str = "silu"
-    attention_head_dim: int | None = 8
-    norm_num_groups: int = 32
-    attn_norm_num_groups: int | None = None
-    norm_eps: float = 1e-5
-    resnet_time_scale_shift: str = "default"
-    add_attention: bool = True
-    class_embed_type: str | None = None
-    num_class_embeds: int | None = None
-    num_train_timesteps: int | None = None
-
-    @classmethod
-    def from_dict(cls, config: Mapping[str, Any]) -> UNetConfig:
-        """Read a config.json. Keys that start with "_" are diffusers' own notes: ignored.
-
-        Missing keys take the default. Raises GendiffError for unknown keys, and names them.
-        """
-        given = {k: v for k, v in config.items() if not k.startswith("_")}
-        if unknown := sorted(given.keys() - {f.name for f in fields(cls)}):
-            raise GendiffError(
-                f"The UNet configuration has unknown options ({', '.join(unknown)}); "
-                "choose another model."
-            )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
-
-    def __post_init__(self) -> None:
-        for name, supported in _SUPPORTED.items():
-            value = getattr(self, name)
-            for one in value if isinstance(value, tuple) else (value,):
-                if one not in supported:
-                    choices = ", ".join(map(repr, supported))
-                    raise GendiffError(f"{name} {one!r} is not supported: use one of {choices}.")
-        blocks = [self.block_out_channels, self.down_block_types, self.up_block_types]
-        if len({len(b) for b in blocks}) > 1 or not blocks[0] or self.layers_per_block < 1:
-            raise GendiffError(
-                "block_out_channels, down_block_types and up_block_types must have one entry for "
-                "each block, and layers_per_block must be at least 1: correct the configuration."
-            )
-        if self.num_class_embeds is not None and self.num_class_embeds < 1:
-            raise GendiffError("num_class_embeds must be at least 1: use null for no classes.")
-        if self.time_embedding_type == "learned" and not self.num_train_timesteps:
-            raise GendiffError("time_embedding_type 'learned' needs num_train_timesteps: set it.")
-
-
-def _time_dim(config: UNetConfig) -> int:
-    return config.time_embedding_dim or 4 * config.block_out_channels[0]
-
-
-def _group_norm(config: UNetConfig, dim: int, groups: int | None = None) -> nn.GroupNorm:
-    groups = groups or config.norm_num_groups
-    if not groups or dim % groups:
-        raise GendiffError(
-            f"{groups} norm groups do not divide {dim} channels: change one of them."
-        )
-    return nn.GroupNorm(groups, dim, config.norm_eps)
-
-
-class _Sinusoid(nn.Module):
-    """sin and cos of t * 10000^(-k / (dim/2 - freq_shift)), k = 0..dim/2-1: (B,) -> (B, dim).
-
-    Always computed in float32.
-    Vaswani et al. 2017 (arXiv:1706.03762, section 3.5), as used for time in arXiv:2006.11239.
-    """
-
-    def __init__(self, config: UNetConfig) -> None:
-        super().__init__()
-        dim = config.block_out_channels[0]
-        self.odd, self.flip = dim % 2, config.flip_sin_to_cos
-        # On the CPU even while the rest is built without storage ("meta"): no file holds it.
-        k = torch.arange(dim // 2, dtype=torch.float32, device="cpu")
-        frequencies = torch.exp(-math.log(10000) * k / (dim // 2 - config.freq_shift))
-        # Kept as integers, because .to(bfloat16) rounds every floating buffer.
-        self.register_buffer("bits", frequencies.view(torch.int32), persistent=False)
-
-    def forward(self, t: Tensor) -> Tensor:
-        angle = t.float()[:, None] * self.bits.view(torch.float32)
-        halves = (angle.cos(), angle.sin()) if self.flip else (angle.sin(), angle.cos())
-        return F.pad(torch.cat(halves, dim=1), (0, self.odd))
-
-
-class _Embedding(nn.Module):
-    """A two-layer perceptron on a time projection; always SiLU, whatever act_fn is."""
-
-    def __init__(self, dim_in: int, dim: int) -> None:
-        super().__init__()
-        self.linear_1 = Linear(dim_in, dim)
-        self.linear_2 = Linear(dim, dim)
-
-    def forward(self, projection: Tensor) -> Tensor:
-        return self.linear_2(F.silu(self.linear_1(projection.to(self.linear_1.weight.dtype))))
-
-
-def _double(h: Tensor) -> Tensor:
-    return F.interpolate(h, scale_factor=2.0, mode="nearest")
-
-
-def _halve(h: Tensor) -> Tensor:
-    return F.avg_pool2d(h, 2)
-
-
-class _Residual(nn.Module):
-    """norm, act, [resample], conv, + time, norm, act, conv; then (x + h) / scale."""
-
-    def __init__(
-        self,
-        config: UNetConfig,
-        dim_in: int,
-        dim: int,
-        scale: float = 1,
-        resample: Callable[[Tensor], Tensor] | None = None,
-    ) -> None:
-        super().__init__()
-        self.act, self.p = _ACTIVATIONS[config.act_fn], config.dropout
-        self.modulate = config.resnet_time_scale_shift == "scale_shift"
-        self.scale, self.resample = scale, resample
-        self.norm1 = _group_norm(config, dim_in)
-        self.conv1 = Conv2d(dim_in, dim, 3, padding=1)
-        self.time_emb_proj = Linear(_time_dim(config), 2 * dim if self.modulate else dim)
-        self.norm2 = _group_norm(config, dim)
-        self.conv2 = Conv2d(dim, dim, 3, padding=1)
-        self.conv_shortcut = Conv2d(dim_in, dim, 1) if dim_in != dim else None
-        nn.init.zeros_(self.conv2.weight)  # a new block passes its input on: deep nets start tame
-        nn.init.zeros_(self.conv2.bias)
-
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        h = self.act(self.norm1(x))
-        if self.resample is not None:
-            x, h = self.resample(x), self.resample(h)
-        h = self.conv1(h)
-        time = self.time_emb_proj(self.act(emb))[:, :, None, None]
-        if self.modulate:
-            gain, shift = time.chunk(2, dim=1)
-            h = self.norm2(h) * (1 + gain) + shift
-        else:
-            h = self.norm2(h + time)
-        h = self.conv2(F.dropout(self.act(h), self.p, self.training))
-        if self.conv_shortcut is not None:
-            x = self.conv_shortcut(x)
-        return (x + h) / self.scale if self.scale != 1 else x + h
-
-
-class _Attention(nn.Module):
-    """Self-attention over the pixels: softmax(q k^T / sqrt(head)) v, added to the input."""
-
-    def __init__(self, config: UNetConfig, dim: int, groups: int | None, scale: float = 1) -> None:
-        super().__init__()
-        self.head = dim if config.attention_head_dim is None else config.attention_head_dim
-        if not 1 <= self.head <= dim:
-            raise GendiffError(f"attention_head_dim must be 1 to {dim} here, not {self.head}.")
-        inner = dim // self.head * self.head
-        self.scale = scale
-        self.group_norm = _group_norm(config, dim, groups) if groups else None
-        self.to_q = Linear(dim, inner)
-        self.to_k = Linear(dim, inner)
-        self.to_v = Linear(dim, inner)
-        self.to_out = nn.Sequential(Linear(inner, dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = x if self.group_norm is None else self.group_norm(x)
-        tokens = h.permute(0, 2, 3, 1).flatten(1, 2)  # (B, HW, C): no copy under channels_last
-        q, k, v = (
-            to(tokens).unflatten(2, (-1, self.head)).transpose(1, 2)
-            for to in (self.to_q, self.to_k, self.to_v)
-        )
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        h = self.to_out(mixed).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
-        return (x + h) / self.scale if self.scale != 1 else x + h  # x first: keeps its format
-
-
-class _Resample(nn.Module):
-    """Half or double the resolution with a 3x3 convolution; emb is not used."""
-
-    def __init__(self, dim: int, up: bool, padding: int = 1) -> None:
-        super().__init__()
-        self.up = up
-        self.conv = Conv2d(dim, dim, 3, stride=1 if up else 2, padding=padding)
-
-    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
-        if self.up:
-            h = _double(h)
-        elif self.conv.padding == (0, 0):
-            h = F.pad(h, (0, 1, 0, 1))  # zeros at right and bottom only, as TensorFlow's "SAME"
-        return self.conv(h)
-
-
-class _Stage(nn.Module):
-    """The layers of one resolution: residual blocks, each with its attention if it has one."""
-
-    def __init__(self, resnets: list[nn.Module], attentions: list[nn.Module]) -> None:
-        super().__init__()
-        self.resnets = nn.ModuleList(resnets)
-        self.attentions = nn.ModuleList(attentions)
-        self.downsamplers = nn.ModuleList()
-        self.upsamplers = nn.ModuleList()
-
-    def layer(self, j: int, h: Tensor, emb: Tensor) -> Tensor:
-        h = self.resnets[j](h, emb)
-        return self.attentions[j](h) if j < len(self.attentions) else h
+from gendiff.nets.conv import Conv2d
+from gendiff.nets.unet_blocks import (
+    Attention,
+    Resample,
+    Residual,
+    Sinusoid,
+    Stage,
+    TimeEmbedding,
+    double,
+    group_norm,
+    halve,
+)
+from gendiff.nets.unet_config import UNetConfig
 
 
 class UNet(nn.Module):
@@ -284,14 +46,14 @@ class UNet(nn.Module):
         if config.time_embedding_type == "learned":
             self.time_proj: nn.Module = nn.Embedding(config.num_train_timesteps, widths[0])
         else:
-            self.time_proj = _Sinusoid(config)
-        self.time_embedding = _Embedding(widths[0], _time_dim(config))
+            self.time_proj = Sinusoid(config)
+        self.time_embedding = TimeEmbedding(widths[0], config.time_dim)
         self.class_embedding = _class_embedding(config)
         self.conv_in = Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(_down_stage(config, i) for i in range(len(widths)))
         self.mid_block = _mid_stage(config) if config.mid_block_type else None
         self.up_blocks = nn.ModuleList(_up_stage(config, i) for i in range(len(widths)))
-        self.conv_norm_out = _group_norm(config, widths[0])
+        self.conv_norm_out = group_norm(config, widths[0])
         self.conv_out = Conv2d(widths[0], config.out_channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
@@ -352,46 +114,46 @@ class UNet(nn.Module):
 
 def _class_embedding(config: UNetConfig) -> nn.Module | None:
     if config.class_embed_type == "timestep":
-        return _Embedding(config.block_out_channels[0], _time_dim(config))
+        return TimeEmbedding(config.block_out_channels[0], config.time_dim)
     if config.class_embed_type == "identity":
         return nn.Identity()
     if config.num_class_embeds is not None:
-        return nn.Embedding(config.num_class_embeds, _time_dim(config))
+        return nn.Embedding(config.num_class_embeds, config.time_dim)
     return None
 
 
-def _stage(config: UNetConfig, kind: str, dims_in: list[int], dim: int) -> _Stage:
+def _stage(config: UNetConfig, kind: str, dims_in: list[int], dim: int) -> Stage:
     attend = kind.startswith("Attn")
-    return _Stage(
-        [_Residual(config, dim_in, dim) for dim_in in dims_in],
-        [_Attention(config, dim, config.norm_num_groups) for _ in dims_in] if attend else [],
+    return Stage(
+        [Residual(config, dim_in, dim) for dim_in in dims_in],
+        [Attention(config, dim, config.norm_num_groups) for _ in dims_in] if attend else [],
     )
 
 
-def _down_stage(config: UNetConfig, i: int) -> _Stage:
+def _down_stage(config: UNetConfig, i: int) -> Stage:
     widths, kind = config.block_out_channels, config.down_block_types[i]
     dim, before = widths[i], widths[max(i - 1, 0)]
     stage = _stage(config, kind, [before] + [dim] * (config.layers_per_block - 1), dim)
     if i < len(widths) - 1:  # only attention blocks honour downsample_type, in diffusers too
         if config.downsample_type == "resnet" and kind == "AttnDownBlock2D":
-            stage.downsamplers.append(_Residual(config, dim, dim, resample=_halve))
+            stage.downsamplers.append(Residual(config, dim, dim, resample=halve))
         else:
-            stage.downsamplers.append(_Resample(dim, up=False, padding=config.downsample_padding))
+            stage.downsamplers.append(Resample(dim, up=False, padding=config.downsample_padding))
     return stage
 
 
-def _mid_stage(config: UNetConfig) -> _Stage:
+def _mid_stage(config: UNetConfig) -> Stage:
     dim, scale = config.block_out_channels[-1], config.mid_block_scale_factor
     groups = config.attn_norm_num_groups
     if groups is None and config.resnet_time_scale_shift == "default":
         groups = config.norm_num_groups
-    return _Stage(
-        [_Residual(config, dim, dim, scale) for _ in range(2)],
-        [_Attention(config, dim, groups, scale)] if config.add_attention else [],
+    return Stage(
+        [Residual(config, dim, dim, scale) for _ in range(2)],
+        [Attention(config, dim, groups, scale)] if config.add_attention else [],
     )
 
 
-def _up_stage(config: UNetConfig, i: int) -> _Stage:
+def _up_stage(config: UNetConfig, i: int) -> Stage:
     widths, kind = config.block_out_channels[::-1], config.up_block_types[i]
     dim, before, after = widths[i], widths[max(i - 1, 0)], widths[min(i + 1, len(widths) - 1)]
     n = config.layers_per_block  # the last layer meets the skip that came from one level above
@@ -399,9 +161,9 @@ def _up_stage(config: UNetConfig, i: int) -> _Stage:
     stage = _stage(config, kind, [a + b for a, b in zip(hidden, skips, strict=True)], dim)
     if i < len(widths) - 1:
         if config.upsample_type == "resnet" and kind == "AttnUpBlock2D":
-            stage.upsamplers.append(_Residual(config, dim, dim, resample=_double))
+            stage.upsamplers.append(Residual(config, dim, dim, resample=double))
         else:
-            stage.upsamplers.append(_Resample(dim, up=True))
+            stage.upsamplers.append(Resample(dim, up=True))
     return stage
 
 
@@ -427,13 +189,3 @@ class SpaceToDepth(nn.Module):
             )
         h = self.net(F.pixel_unshuffle(x, self.factor), t, labels)
         return F.pixel_shuffle(h, self.factor)
-
-
-def rename_old_attention(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict with old attention names (query, key, value, proj_attn, to 2022) made new."""
-
-    def new(match: re.Match[str]) -> str:
-        return f"{match[1]}{_OLD_ATTENTION[match[2]]}."
-
-    pattern = re.compile(r"(\.attentions\.\d+\.)(query|key|value|proj_attn)\.")
-    return {pattern.sub(new, name): tensor for name, tensor in state_dict.items()}
