@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from gendiff.clock import now, timed
+from gendiff.device import pick_device
 from gendiff.machine import peak_mb, reset_peak
 from gendiff.sample import SAMPLERS
-from gendiff.weights import Model, load, pick_device, weights_file
+from gendiff.weights import Model, load, weights_file
 
 BATCHES = (1, 16)
 CALLS = 20  # network calls for one picture of a diffusion model, with dpmpp_2m

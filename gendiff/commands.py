@@ -16,6 +16,7 @@ from tqdm import tqdm
 from gendiff import bench, exchange, fit, learning, machine, readme, recipes, weights
 from gendiff.cards import Card
 from gendiff.data import open_data
+from gendiff.device import pick_device, pick_dtype
 from gendiff.errors import GendiffError, whole
 from gendiff.films import make_folder
 from gendiff.images import encode, enlarge
@@ -69,7 +70,7 @@ def train(arguments: argparse.Namespace) -> int:
         return _teach(arguments)
     recipe, command = _recipe(arguments)
     _threads(arguments.threads)
-    with joined(weights.pick_device(arguments.device)) as (team, device):
+    with joined(pick_device(arguments.device)) as (team, device):
         return _train(arguments, recipe, command, device, team)
 
 
@@ -83,7 +84,7 @@ def _train(
             say(f"the earlier run is kept in {aside}")
         make_folder(folder)
     team.wait()
-    dtype = weights.pick_dtype(device.type, arguments.precision)
+    dtype = pick_dtype(device.type, arguments.precision)
     run = Run(recipe, folder, device, arguments.start, dtype=dtype, team=team)
     facts = {"command": command, "machine": machine.describe(device)}
     if team.size > 1:
@@ -137,7 +138,7 @@ def _teach(arguments: argparse.Namespace) -> int:
         images = whole("--images", arguments.images, 1, 10**9)
         lesson, command = replace(lesson, images=images), f"{command} --images {images}"
     _threads(arguments.threads)
-    device = weights.pick_device(arguments.device)
+    device = pick_device(arguments.device)
     facts = {"command": command, "machine": machine.describe(device)}
     session = Teaching(lesson, device)
     with tqdm(desc=lesson.name, total=lesson.images, unit=" images", mininterval=0.5) as bar:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
+from gendiff.device import pick_device, pick_dtype
 from gendiff.errors import GendiffError
-from gendiff.weights import pick_device, pick_dtype
 
 ROOT = Path(__file__).resolve().parent.parent
 

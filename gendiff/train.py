@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from gendiff.assembly import Model, assemble, build
 from gendiff.data import DataSet
 from gendiff.errors import GendiffError
 from gendiff.images import tile, to_uint8
 from gendiff.learners import FAMILIES, Learner, Placement, blank_card
 from gendiff.recipes import Recipe
 from gendiff.team import Team
-from gendiff.weights import Card, Model, assemble, build, load, save
+from gendiff.weights import Card, load, save
 
 STATE = "state.pt"
 _META = ("steps", "earlier", "seconds", "history")  # of a Run, kept beside its tensors

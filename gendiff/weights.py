@@ -2,7 +2,7 @@
 
 config.json holds the card verbatim; unknown keys are an error, and so is a file whose hash is not
 the card's. Weights are stored in float16 (half the size; the loss against float32 is far below a
-grey level) and loaded in what suits the device. This is the one place that maps a name to a class.
+grey level) and loaded in what suits the device.
 """
 
 from __future__ import annotations
@@ -20,84 +20,17 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gendiff import hub, schedule
+from gendiff import hub
+from gendiff.assembly import Model, assemble, build
 from gendiff.cards import CONFIG, FEATURES, Card
-from gendiff.denoise import Denoiser
-from gendiff.diffusion import Diffusion
+from gendiff.device import pick_device, pick_dtype
 from gendiff.errors import GendiffError
-from gendiff.gan import Gan
 from gendiff.hub import formats
 from gendiff.hub.tensors import assign, mapped
-from gendiff.nets.dcgan import DcganConfig, Discriminator, Generator
-from gendiff.nets.reader import Reader, ReaderConfig
-from gendiff.nets.unet import SpaceToDepth, UNet
-from gendiff.nets.unet_config import UNetConfig
 from gendiff.readme import README, text
 
 BUNDLED = Path(__file__).resolve().parent.parent / "checkpoints"
 WEIGHTS = "model.safetensors"
-Model = Gan | Diffusion
-
-
-def build(card: Card) -> dict[str, nn.Module]:
-    """The card's networks, untrained: {"generator", "discriminator"} or {"net"}.
-
-    Raises:
-        GendiffError: an unknown family, or a configuration that is not understood or does not make
-            pictures of the card's shape and classes.
-    """
-    makers = {"gan": _gan, "diffusion": _unet, FEATURES: _reader}
-    if card.family not in makers:
-        raise GendiffError(
-            f"{card.name}: there is no family {card.family!r}; it must be gan or diffusion."
-        )
-    try:
-        nets, fits = makers[card.family](card)
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:  # as torch likes it
-        raise GendiffError(
-            f"{card.name}: the network's configuration is not understood ({error})."
-        ) from error
-    if not fits:
-        raise GendiffError(
-            f"{card.name}: {CONFIG} contradicts itself: this network does not make pictures of "
-            f"shape {card.shape} in {len(card.classes)} classes; get the checkpoint again."
-        )
-    return nets
-
-
-def _gan(card: Card) -> tuple[dict[str, nn.Module], bool]:
-    config = DcganConfig(**card.net)
-    shape = (config.channels, config.size, config.size)
-    fits = shape == card.shape and config.classes == len(card.classes)
-    return {"generator": Generator(config), "discriminator": Discriminator(config)}, fits
-
-
-def _unet(card: Card) -> tuple[dict[str, nn.Module], bool]:
-    config = UNetConfig.from_dict(card.net)
-    known = config.num_class_embeds or 0  # one more than the card's, where "no label" is trained
-    fits = config.in_channels == card.shape[0] * card.space_to_depth**2
-    fits = fits and bool(known) == bool(card.classes) and known >= len(card.classes)
-    return {"net": UNet(config)}, fits
-
-
-def _reader(card: Card) -> tuple[dict[str, nn.Module], bool]:
-    config = ReaderConfig(**card.net)
-    return {"net": Reader(config)}, (config.channels, config.size, config.size) == card.shape
-
-
-def assemble(card: Card, nets: Mapping[str, nn.Module]) -> Model:
-    """Networks -> the model that people use."""
-    if card.family == "gan":
-        return Gan(card, nets["generator"], nets["discriminator"])
-    options = dict(card.schedule or {})
-    net = SpaceToDepth(nets["net"], card.space_to_depth)
-    try:
-        levels = schedule.named(options.pop("name", ""), **options)
-        return Diffusion(card, Denoiser(net, levels, card.target or "eps"))
-    except GendiffError as error:
-        raise GendiffError(
-            f"{card.name}: its {CONFIG} is damaged; get the checkpoint again. {error}"
-        ) from error
 
 
 def models(folder: Path = BUNDLED) -> list[Card]:
@@ -208,9 +141,7 @@ def _instead(where: str, settings: hub.Settings) -> str:
     return f"There is no {where!r} here, only {here.facts.name}@{here.facts.sha}."
 
 
-def _own_model(
-    folder: Path, card: Card, target: torch.device, precision: torch.dtype
-) -> Gan | Diffusion:
+def _own_model(folder: Path, card: Card, target: torch.device, precision: torch.dtype) -> Model:
     """A checkpoint in the format of `save` that makes pictures."""
     if card.family == FEATURES:
         raise GendiffError(f"{card.name} reads pictures and makes none; load another checkpoint.")
@@ -276,38 +207,6 @@ def save(nets: Mapping[str, Mapping[str, Tensor]], card: Card, folder: Path) -> 
             f"The checkpoint cannot be written to {folder} ({error}); is the disk full?"
         ) from error
     return card
-
-
-def pick_device(name: str | None) -> torch.device:
-    """The named device, or CUDA where there is one; GendiffError if it is not there."""
-    if name not in (None, "cpu", "cuda"):
-        raise GendiffError(f'The device is "cpu" or "cuda"; got {name!r}.')
-    if name == "cuda" and not torch.cuda.is_available():
-        raise GendiffError('This machine has no CUDA device that PyTorch can use; choose "cpu".')
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def pick_dtype(device: str | None, name: str | None) -> torch.dtype:
-    """The named dtype, or bfloat16 where the hardware multiplies it well, else float32."""
-    if name not in (None, "float32", "bfloat16"):
-        raise GendiffError(f'The dtype is "float32" or "bfloat16"; got {name!r}.')
-    if name is not None:
-        return torch.float32 if name == "float32" else torch.bfloat16
-    if pick_device(device).type == "cuda":
-        return (
-            torch.bfloat16
-            if torch.cuda.is_bf16_supported(including_emulation=False)
-            else torch.float32
-        )
-    return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    """Whether the processor has bf16 matrix tiles (AMX). Without them bf16 is slower."""
-    try:
-        return " amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # not Linux: no known processor with such tiles
-        return False
 
 
 def find(where: str | os.PathLike[str]) -> Path:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from hub_fixtures import repo, server, settings  # noqa: F401
 
-from gendiff.weights import Card, build, load, save
+from gendiff.assembly import build
+from gendiff.weights import Card, load, save
 
 CLASSES = ("round", "square", "star")
 GAN_NET = {"size": 8, "channels": 1, "latent": 6, "width": 4, "classes": 3, "embedding": 2}

@@ -15,12 +15,12 @@ from torch import nn
 
 from gendiff import bench, weights
 from gendiff.__main__ import main
+from gendiff.assembly import assemble, build
 from gendiff.learners import blank_card
 from gendiff.machine import Conditions, Startup
 from gendiff.recipes import RECIPES
 from gendiff.report import Report, table
 from gendiff.sample import SAMPLERS
-from gendiff.weights import assemble, build
 
 
 def test_psnr_is_its_definition():

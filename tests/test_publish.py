@@ -16,8 +16,9 @@ from huggingface_hub import constants
 import gendiff
 from gendiff import publish, readme, weights
 from gendiff.__main__ import main
+from gendiff.assembly import build
 from gendiff.errors import GendiffError
-from gendiff.weights import build, save
+from gendiff.weights import save
 
 diffusers = pytest.importorskip("diffusers")
 BUNDLED = sorted(path.parent.name for path in weights.BUNDLED.glob("*/config.json"))

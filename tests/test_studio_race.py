@@ -18,13 +18,14 @@ import torch
 from conftest import CARDS
 
 from gendiff.__main__ import main
+from gendiff.assembly import build
 from gendiff.errors import GendiffError
 from gendiff.images import to_uint8
 from gendiff.studio import Studio, race, records
 from gendiff.studio.contestants import Contestant, contestant, contestants, data_sets
 from gendiff.studio.race import Lap, Ready, Result, prepare
 from gendiff.studio.timeline import Timeline
-from gendiff.weights import build, load, save
+from gendiff.weights import load, save
 
 DATA = "shapes"
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from gendiff import learners
+from gendiff.assembly import build
 from gendiff.data import SOURCES, DataSet, Source
 from gendiff.denoise import Unguided
 from gendiff.errors import GendiffError
@@ -20,7 +21,7 @@ from gendiff.learners import FAMILIES, Ema, blank_card, plain_state
 from gendiff.nets.dcgan import DcganConfig, Discriminator
 from gendiff.recipes import RECIPES, Recipe, recipe
 from gendiff.train import STATE, Run
-from gendiff.weights import build, load
+from gendiff.weights import load
 
 SHAPES = Source("shapes", "Shapes", (1, 8, 8), ("rows", "columns", "checks", "disc"), "MIT")
 GAN = Recipe(

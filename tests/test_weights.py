@@ -15,8 +15,10 @@ from safetensors.torch import load_file, save_file
 
 import gendiff
 from gendiff import weights
+from gendiff.assembly import build
+from gendiff.device import pick_dtype
 from gendiff.errors import GendiffError
-from gendiff.weights import CONFIG, WEIGHTS, Card, build, load, models, save
+from gendiff.weights import CONFIG, WEIGHTS, Card, load, models, save
 
 FAMILIES = ["tiny-gan", "tiny-diffusion"]
 both_families = pytest.mark.parametrize("name", FAMILIES)
@@ -133,9 +135,9 @@ def test_bfloat16_is_the_same_picture_roughly(saved, device, name):
 def test_the_default_dtype_and_device_are_the_best_there_are(saved, name):
     model = load(saved / name)
     assert model.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert model.dtype == weights.pick_dtype(None, None)
-    assert weights.pick_dtype("cpu", "bfloat16") == torch.bfloat16
-    assert weights.pick_dtype("cpu", "float32") == torch.float32
+    assert model.dtype == pick_dtype(None, None)
+    assert pick_dtype("cpu", "bfloat16") == torch.bfloat16
+    assert pick_dtype("cpu", "float32") == torch.float32
 
 
 def test_loading_leaves_the_global_generator_alone_for_who_seeded_it(saved):

@@ -17,21 +17,13 @@ from PIL import Image
 
 from gendiff.bench import warm_up
 from gendiff.cards import FEATURES
+from gendiff.device import pick_device, pick_dtype
 from gendiff.errors import GendiffError
 from gendiff.hub import Settings
 from gendiff.images import untile
 from gendiff.studio import zero
 from gendiff.studio.fetched import Fetched
-from gendiff.weights import (
-    BUNDLED,
-    CONFIG,
-    Card,
-    Model,
-    load,
-    load_note,
-    pick_device,
-    pick_dtype,
-)
+from gendiff.weights import BUNDLED, CONFIG, Card, Model, load, load_note
 
 ASSETS = BUNDLED.parent / "assets"
 WEIGHTS_MOST = 300_000_000  # in memory, of models from the Hub: 1.2 GB in float32
