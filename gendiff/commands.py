@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from gendiff import bench, exchange, fit, learning, machine, readme, recipes, weights
+from gendiff import bench, exchange, fit, learning, machine, overview, readme, recipes, weights
 from gendiff.cards import Card
 from gendiff.data import open_data
 from gendiff.device import pick_device, pick_dtype
@@ -128,7 +128,7 @@ def _install(run: Run, folder: Path, facts: Mapping[str, str]) -> None:
     if learned is not None:
         (learning.joined(before, learned, run.earlier) if before else learned).write(folder)
     (folder / readme.SHEET).write_bytes(encode([enlarge(run.sheet(), 2)], "png"))
-    readme.refresh_all(folder.parent)
+    overview.refresh_all(folder.parent)
 
 
 def _teach(arguments: argparse.Namespace) -> int:
@@ -154,7 +154,7 @@ def _teach(arguments: argparse.Namespace) -> int:
 
 def cards(arguments: argparse.Namespace) -> None:
     """Write the README.md of every checkpoint anew, and the numbers in the project's."""
-    readme.refresh_all(arguments.folder or weights.BUNDLED)
+    overview.refresh_all(arguments.folder or weights.BUNDLED)
 
 
 def _recipe(arguments: argparse.Namespace) -> tuple[Recipe, str]:

@@ -9,7 +9,7 @@ import yaml
 from conftest import CARDS
 from test_results import METRICS
 
-from gendiff import readme
+from gendiff import overview, readme
 from gendiff.__main__ import main
 from gendiff.cards import Card
 from gendiff.errors import GendiffError
@@ -48,9 +48,9 @@ def test_a_bundled_card_is_what_its_measurements_say(folder):
 
 def test_the_project_shows_the_measured_numbers():
     project = (BUNDLED.parent / "README.md").read_text(encoding="utf-8")
-    assert readme.with_numbers(project, BUNDLED) == project
+    assert overview.with_numbers(project, BUNDLED) == project
     with pytest.raises(GendiffError, match="lacks the marks"):
-        readme.with_numbers("no marks", BUNDLED)
+        overview.with_numbers("no marks", BUNDLED)
 
 
 def test_measured_numbers_stand_in_the_card_with_their_conditions(checkpoints):

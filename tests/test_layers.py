@@ -18,7 +18,7 @@ ROWS = [  # from the bottom; a name stands for a module or for all modules of a 
     {"sources"},
     {"cats", "mixtures"},
     {"readme", "learning"},
-    {"nets", "data", "recipes"},
+    {"nets", "data", "recipes", "overview"},
     {"denoise"},
     {"gan", "flow", "sample"},
     {"diffusion"},

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gendiff import readme
+from gendiff import overview
 from gendiff.results import Metrics, Rounded
 from gendiff.studio import Studio
 from gendiff.ui.precision import effect
@@ -47,6 +47,6 @@ def test_nothing_is_claimed_that_was_not_measured(studio):
 
 def test_each_bundled_model_says_what_its_file_says():
     studio = Studio(device="cpu")
-    for card, metrics in readme.cards(BUNDLED):
+    for card, metrics in overview.cards(BUNDLED):
         known = metrics is not None and metrics.bfloat16 is not None
         assert ("PSNR" in effect(studio, card.name)) == known

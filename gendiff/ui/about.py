@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from gendiff import readme
+from gendiff import overview, readme
 from gendiff.errors import GendiffError
 from gendiff.results import Metrics
 from gendiff.sources import SOURCES
@@ -110,4 +110,4 @@ def _credits(studio: Studio) -> str:
         for card in studio.cards()
         if card.data not in SOURCES
     ]
-    return "\n".join([readme.credits(studio.cards()), *elsewhere])
+    return "\n".join([overview.credits(studio.cards()), *elsewhere])
