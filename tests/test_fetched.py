@@ -17,7 +17,7 @@ from gendiff.hub import catalogue
 from gendiff.images import from_uint8
 from gendiff.nets.simple_cnn import SimpleConfig, SimpleDiscriminator, SimpleGenerator
 from gendiff.noise import classes
-from gendiff.studio import Studio, adversarial, denoising, models, noising, service, walk
+from gendiff.studio import Studio, adversarial, decoding, denoising, models, noising, service, walk
 from gendiff.studio.contestants import contestants
 from gendiff.studio.fetched import Fetched, Looked, _checked
 from gendiff.ui import build, hub, interpolate, verdict
@@ -135,8 +135,8 @@ def test_every_pair_that_learned_the_same_walks(studio, ten):
     assert set(walk.pairs(studio)) == {"shapes", *names}
     for name in names:
         way = walk.walk(studio, name, "1, 2", frames=2, steps=2)
-        assert walk.gan_pictures(way.pair).pictures.shape == (2, 32, 32, 3)
-        *_, last = walk.diffusion_pictures(way.pair)
+        assert decoding.gan_pictures(way.pair).pictures.shape == (2, 32, 32, 3)
+        *_, last = decoding.diffusion_pictures(way.pair)
         assert last.pictures.shape == (2, 32, 32, 3)
     titles = dict(map(reversed, interpolate._titles(studio)))
     assert [titles[name] for name in names] == ["Ten: WGAN and DDPM", "Ten: cGAN and DDPM"]

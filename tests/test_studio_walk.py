@@ -11,7 +11,7 @@ from gendiff import latent
 from gendiff.errors import GendiffError
 from gendiff.images import to_uint8
 from gendiff.noise import classes
-from gendiff.studio import Studio
+from gendiff.studio import Studio, decoding
 from gendiff.studio import walk as walks
 
 DATA = "shapes"
@@ -32,7 +32,7 @@ def lanes(made):
 
 
 def finished(pair, batch=None):
-    return [p for p in walks.diffusion_pictures(pair, batch) if p.pictures is not None]
+    return [p for p in decoding.diffusion_pictures(pair, batch) if p.pictures is not None]
 
 
 # ---- Where a walk leads ---------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_pictures_are_the_models_own(studio, batch):
     gan, diffusion = lanes(made)
     labels = torch.full((7,), 1, device=studio.device)
     np.testing.assert_array_equal(
-        walks.gan_pictures(made.pair).pictures, to_uint8(gan.model.decode(gan.latents, labels))
+        decoding.gan_pictures(made.pair).pictures, to_uint8(gan.model.decode(gan.latents, labels))
     )
     expected = to_uint8(diffusion.model.decode(diffusion.latents, labels, steps=4)).astype(int)
     parts = finished(made.pair, batch)
@@ -112,7 +112,7 @@ def test_pictures_are_the_models_own(studio, batch):
 
 def test_a_sign_of_life_after_each_call(studio):
     made = walks.walk(studio, DATA, "5, 2", frames=3, steps=4)
-    news = list(walks.diffusion_pictures(made.pair, batch=2))
+    news = list(decoding.diffusion_pictures(made.pair, batch=2))
     assert [(p.first, p.count, p.call) for p in news] == [
         *((0, 2, call) for call in (1, 2, 3, 4)),
         *((2, 1, call) for call in (1, 2, 3, 4)),
@@ -126,7 +126,7 @@ def test_closing_stops_the_work(studio):
     made = walks.walk(studio, DATA, "5, 2", frames=9, steps=10)
     calls = []
     made.pair.diffusion.model.denoiser.net.register_forward_hook(lambda *_: calls.append(1))
-    news = walks.diffusion_pictures(made.pair, batch=3)
+    news = decoding.diffusion_pictures(made.pair, batch=3)
     next(news)
     before = len(calls)
     next(news)
@@ -145,10 +145,10 @@ def test_a_full_device_gets_smaller_batches(studio, monkeypatch):
         return real(seeds, **options)
 
     monkeypatch.setattr(model, "trajectory", small)
-    monkeypatch.setattr(walks, "_BATCH", {})  # no warm-up differs from the batches below
+    monkeypatch.setattr(decoding, "_BATCH", {})  # no warm-up differs from the batches below
     got = np.concatenate([p.pictures for p in finished(made.pair, 2)]).astype(int)
     assert np.abs(got - expected).max() <= 1
-    sizes = [p.count for p in walks._batches(made.pair, 5) if p.pictures is not None]
+    sizes = [p.count for p in decoding._batches(made.pair, 5) if p.pictures is not None]
     assert sizes == [2, 2, 1]
 
 
@@ -160,12 +160,12 @@ def test_a_device_too_full_for_one_picture_says_so(studio, monkeypatch):
 
     monkeypatch.setattr(made.pair.diffusion.model, "trajectory", full)
     with pytest.raises(GendiffError, match="too little free memory"):
-        list(walks._batches(made.pair, 4))
+        list(decoding._batches(made.pair, 4))
 
 
 def test_noise_pictures_are_x_T(studio):
     pair = walks.walk(studio, DATA, "5, 2", frames=2).pair
-    np.testing.assert_array_equal(walks.noise_pictures(pair), to_uint8(pair.diffusion.latents))
+    np.testing.assert_array_equal(decoding.noise_pictures(pair), to_uint8(pair.diffusion.latents))
 
 
 # ---- Class ----------------------------------------------------------------------------------

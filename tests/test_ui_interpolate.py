@@ -11,7 +11,7 @@ from PIL import Image
 
 from gendiff.errors import GendiffError
 from gendiff.images import encode
-from gendiff.studio import Studio
+from gendiff.studio import Studio, decoding
 from gendiff.studio import walk as walks
 from gendiff.ui import interpolate, walk_runs
 from gendiff.ui.exports import sheet
@@ -51,8 +51,8 @@ def test_a_walk_arrives_whole_and_in_order(studio, monkeypatch, interval):
     assert (end["op"], end["state"], end["n"]) == ("end", "done", 11)
     assert [(p["k"], len(p["frames"])) for p in parts] == [(0, 8), (8, 3)]
     assert {op["run"] for op in (start, *parts, end)} == {start["run"]}
-    gan = walks.gan_pictures(walk.pair).pictures
-    made = [p.pictures for p in walks.diffusion_pictures(walk.pair) if p.pictures is not None]
+    gan = decoding.gan_pictures(walk.pair).pictures
+    made = [p.pictures for p in decoding.diffusion_pictures(walk.pair) if p.pictures is not None]
     sent = np.stack([pictures(start, frame)[:, 0] for p in parts for frame in p["frames"]])
     np.testing.assert_array_equal(sent[:, 0], gan)
     np.testing.assert_array_equal(sent[:, 1], np.concatenate(made))
@@ -116,11 +116,11 @@ def test_a_grid_shows_x_T_first_and_then_both_grids(studio):
     first, last = (
         pictures(a, b["frames"][0]) for a, b in ((start, frames), (last_start, last_frames))
     )
-    gan = walks.gan_pictures(grid.pair).pictures
+    gan = decoding.gan_pictures(grid.pair).pictures
     np.testing.assert_array_equal(first[0], gan)
     np.testing.assert_array_equal(last[0], gan)
-    np.testing.assert_array_equal(first[1], walks.noise_pictures(grid.pair))
-    made = [p.pictures for p in walks.diffusion_pictures(grid.pair) if p.pictures is not None]
+    np.testing.assert_array_equal(first[1], decoding.noise_pictures(grid.pair))
+    made = [p.pictures for p in decoding.diffusion_pictures(grid.pair) if p.pictures is not None]
     np.testing.assert_array_equal(last[1], np.concatenate(made))
     captions = last_start["captions"]
     assert [captions[k] for k in (0, 2, 6, 8)] == ["seed 4", "seed 5", "seed 6", "seed 7"]
@@ -185,7 +185,7 @@ def test_a_run_that_fails_tells_the_player(built, monkeypatch):
     def broken(*_):
         raise GendiffError("The device has too little free memory for one picture.")
 
-    monkeypatch.setattr(walks, "diffusion_pictures", broken)
+    monkeypatch.setattr(decoding, "diffusion_pictures", broken)
     updates = built[1]["run"](*asked())
     assert next(updates)[0]["state"] == "stopped"
     with pytest.raises(gr.Error, match="too little"):

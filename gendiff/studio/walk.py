@@ -1,28 +1,22 @@
 """Walks: one way through the latents of a GAN and of a diffusion model, from the same seeds.
 
-Both are decoders z -> x: the GAN's generator needs one network call for a picture, deterministic
-DDIM (Song et al. 2021, arXiv:2010.02502, section 4.2) as many as it has steps. So one walk serves
-both. A seed names other noise in each of them: z and x_T differ in size.
+Both are decoders z -> x, so one walk serves both; decoding.py makes the pictures. A seed names
+other noise in each of them: z and x_T differ in size.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gendiff import latent
-from gendiff.batches import in_batches
-from gendiff.clock import now, timed
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError, whole
 from gendiff.gan import Gan
-from gendiff.images import to_uint8
 from gendiff.noise import parse, resolve_labels
 from gendiff.studio.models import Studio
 from gendiff.weights import Card
@@ -31,7 +25,6 @@ ANCHORS_MAX = 4
 FRAMES_MAX = 120  # each is a run of the diffusion model: 120 are about half a minute on a CPU
 SIDE_MAX = 8
 STEPS_MAX = 100
-_BATCH = {"cpu": 8, "cuda": 64}  # on a CPU larger batches gain nothing and the first picture waits
 
 
 @dataclass(frozen=True)
@@ -104,21 +97,6 @@ class Grid:
     pair: Pair
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a model has done with items first..first + count - 1.
-
-    call: network calls of this batch so far. pictures: (count, H, W, C) uint8 once they are made,
-    else None. seconds: of work on all batches so far.
-    """
-
-    first: int
-    count: int
-    call: int
-    pictures: np.ndarray | None = None
-    seconds: float = 0.0
-
-
 def pairs(studio: Studio) -> dict[str, tuple[Card, Card]]:
     """Every (GAN, diffusion) that have learned the same data in pictures of one shape, cheapest
     first. Its name is the data set's for the bundled pair, "GAN,DIFFUSION" for any other."""
@@ -165,7 +143,7 @@ def walk(
     label: int | None = None,
     steps: int = 20,
 ) -> Walk:
-    """A walk, with latents but without pictures; see `gan_pictures` and `diffusion_pictures`.
+    """A walk, with latents but without pictures; see decoding.py.
 
     pair: one of `pairs`.
 
@@ -205,64 +183,6 @@ def grid(
         Lane(model, latent.grid(model.latents(corners), side, side, path)) for model in models
     ]
     return Grid(corners, path, side, _pair(lanes, corners, label, steps))
-
-
-def gan_pictures(pair: Pair) -> Progress:
-    """All of the GAN's pictures at once."""
-    model, z = pair.gan.model, pair.gan.latents
-    start = now(model.device)
-    pictures = to_uint8(in_batches(model.decode, z, _expanded(pair.gan.label, len(z))))
-    return Progress(0, len(z), 1, pictures, now(model.device) - start)
-
-
-def noise_pictures(pair: Pair) -> np.ndarray:
-    """Where the diffusion model starts: x_T as pictures (N, H, W, C) uint8, cut off at [-1, 1]."""
-    return to_uint8(pair.diffusion.latents)
-
-
-def diffusion_pictures(pair: Pair, batch: int | None = None) -> Iterator[Progress]:
-    """The diffusion model's pictures, batch by batch, with a sign of life after each network call.
-
-    What it makes is `Diffusion.decode`'s. Closing the iterator stops after the call that runs.
-
-    Raises:
-        GendiffError: the device's memory is too small for one picture.
-    """
-    model = pair.diffusion.model
-    batch = batch or batch_size(pair)
-    if model.device.type == "cuda":  # the first call compiles and chooses kernels: it is not timed
-        next(_one_batch(pair, 0, pair.diffusion.latents[:batch]))
-    for progress, seconds in timed(_batches(pair, batch), model.device):
-        yield replace(progress, seconds=seconds)
-
-
-def batch_size(pair: Pair) -> int:
-    """How many pictures the diffusion model makes at once where it is."""
-    return _BATCH.get(pair.diffusion.model.device.type, 8)
-
-
-def _batches(pair: Pair, batch: int) -> Iterator[Progress]:
-    x_T, first = pair.diffusion.latents, 0
-    while first < len(x_T):
-        try:
-            yield from _one_batch(pair, first, x_T[first : first + batch])
-        except torch.OutOfMemoryError as error:
-            if batch == 1:
-                raise GendiffError(
-                    "The device has too little free memory for one picture."
-                ) from error
-            batch //= 2
-            continue
-        first += batch
-
-
-def _one_batch(pair: Pair, first: int, x_T: Tensor) -> Iterator[Progress]:
-    """DDIM with eta 0 on a batch; its seeds do nothing, as nothing is drawn after x_T."""
-    count, model = len(x_T), pair.diffusion.model
-    labels = _expanded(pair.diffusion.label, count)
-    for step in model.trajectory(range(count), steps=pair.steps, labels=labels, x_T=x_T):
-        done = step.index == step.total - 1
-        yield Progress(first, count, step.nfe, to_uint8(step.x_s) if done else None)
 
 
 def _places(seeds: tuple[int, ...], frames: int, loop: bool) -> tuple[Place, ...]:
@@ -324,7 +244,3 @@ def _pair(lanes: list[Lane], seeds: tuple[int, ...], label: int | None, steps: i
     name = names[int(diffusion.label)] if names else ""
     drawn_by = seeds[0] if label is None and name else None
     return Pair(gan, diffusion, name, drawn_by, whole("DDIM steps", steps, 2, STEPS_MAX))
-
-
-def _expanded(label: Tensor | None, count: int) -> Tensor | None:
-    return None if label is None else label.expand(count)

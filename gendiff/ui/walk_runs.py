@@ -10,8 +10,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from gendiff.studio import walk as walks
-from gendiff.studio.walk import Grid, Lane, Pair, Place, Progress, Walk
+from gendiff.studio import decoding
+from gendiff.studio.decoding import Progress
+from gendiff.studio.walk import Grid, Lane, Pair, Place, Walk
 from gendiff.ui.runs import Curve, Frame, Message, Pane, Run, batch
 
 FPS = 8
@@ -24,7 +25,7 @@ Update = tuple[Any, str]  # what goes to the player (or gr.skip()), and to the s
 def stream_walk(walk: Walk, conditions: str) -> Iterator[Update]:
     """The walk's frames, as many at once as the diffusion model makes in a batch."""
     run, opened = _walk_run(walk, conditions), False
-    gan = walks.gan_pictures(walk.pair)
+    gan = decoding.gan_pictures(walk.pair)
     for part, news in _news(walk.pair):
         if part.pictures is None:
             yield gr.skip(), news
@@ -37,17 +38,17 @@ def stream_walk(walk: Walk, conditions: str) -> Iterator[Update]:
 
 def whole_walk(walk: Walk, conditions: str) -> Message:
     """The same in one message, as an example."""
-    gan = walks.gan_pictures(walk.pair)
-    parts = [part for part in walks.diffusion_pictures(walk.pair) if part.pictures is not None]
+    gan = decoding.gan_pictures(walk.pair)
+    parts = [part for part in decoding.diffusion_pictures(walk.pair) if part.pictures is not None]
     frames = [frame for part in parts for frame in _walk_frames(walk, gan, part)]
     return _walk_run(walk, conditions).whole(frames)
 
 
 def stream_grid(grid: Grid, conditions: str) -> Iterator[Update]:
     """The GAN's grid at once, beside the x_T that the diffusion model starts from; then both."""
-    gan, parts = walks.gan_pictures(grid.pair), []
+    gan, parts = decoding.gan_pictures(grid.pair), []
     waiting = _grid_run(grid, f"Diffusion: still x_T; {conditions}")
-    frame = _grid_frame(grid, gan, None, walks.noise_pictures(grid.pair))
+    frame = _grid_frame(grid, gan, None, decoding.noise_pictures(grid.pair))
     yield batch(waiting.start(), waiting.frames(0, [frame])), "GAN done."
     for part, news in _news(grid.pair):
         if part.pictures is not None:
@@ -60,7 +61,7 @@ def stream_grid(grid: Grid, conditions: str) -> Iterator[Update]:
 def _news(pair: Pair) -> Iterator[tuple[Progress, str]]:
     """The diffusion model's finished batches, and between them a sign of life now and then."""
     total, last = len(pair.diffusion.latents), -math.inf
-    for part in walks.diffusion_pictures(pair):
+    for part in decoding.diffusion_pictures(pair):
         if part.pictures is None and time.monotonic() < last + NEWS:
             continue
         last = time.monotonic()
@@ -189,7 +190,7 @@ def _done(gan: Progress, last: Progress) -> str:
 
 def _note(conditions: str, pair: Pair) -> str:
     count = len(pair.gan.latents)
-    batches = f"batch {count} (GAN), {min(walks.batch_size(pair), count)} (diffusion)"
+    batches = f"batch {count} (GAN), {min(decoding.batch_size(pair), count)} (diffusion)"
     drawn = "" if pair.drawn_by is None else f", drawn by seed {pair.drawn_by}"
     said = f"class {pair.class_name}{drawn}" if pair.class_name else ""
     return "; ".join(filter(None, [f"{conditions}, {batches}", said]))
