@@ -17,7 +17,7 @@ from gendiff.denoise import Denoiser
 from gendiff.errors import GendiffError
 from gendiff.studio import Studio, denoising
 from gendiff.studio.denoising import Settings, prepare
-from gendiff.ui import denoise, examples, formulas
+from gendiff.ui import denoise, denoise_runs, examples, formulas
 from gendiff.ui.parts import Page
 
 NAME = "tiny-diffusion"
@@ -161,7 +161,7 @@ def test_frames_stand_on_the_curve_at_their_level(shared):
 
 def test_the_output_is_called_x_t_1_only_where_every_level_is_visited(studio):
     titles = [
-        denoise.show(prepare(studio, Settings(NAME, (0,), steps=steps)))[0].panes[3].title
+        denoise_runs.show(prepare(studio, Settings(NAME, (0,), steps=steps)))[0].panes[3].title
         for steps in (99, 100)
     ]
     assert titles == ["Output x_s", "Output x_{t−1}"]
@@ -169,7 +169,7 @@ def test_the_output_is_called_x_t_1_only_where_every_level_is_visited(studio):
 
 def test_a_thinned_run_says_so(studio, monkeypatch):
     monkeypatch.setattr(denoising, "SHOWN_MAX", 5)
-    run, shown = denoise.show(prepare(studio, Settings(NAME, (0,), steps=20)))
+    run, shown = denoise_runs.show(prepare(studio, Settings(NAME, (0,), steps=20)))
     assert run.n == 6 and "; 5 of the 20 steps are shown" in run.note
     assert run.note.startswith("seed 0, ")
     assert (run.noun, run.first) == ("frame", 1)
@@ -204,7 +204,7 @@ def test_the_formula_on_the_page_adds_up(shared, sampler, eta):
 
 
 def test_the_formula_says_which_pixel(studio):
-    _, shown = denoise.show(prepare(studio, Settings(NAME, (9, 2), steps=2)))
+    _, shown = denoise_runs.show(prepare(studio, Settings(NAME, (9, 2), steps=2)))
     assert "<th>Middle pixel, seed 9</th>" in list(shown)[1].html
 
 
