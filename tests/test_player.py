@@ -23,8 +23,8 @@ from gendiff.ui.player import (
     Run,
     RunStore,
     stopped,
-    stream,
 )
+from gendiff.ui.streaming import stream
 
 PANES = (Pane("x", "x_t", 4, 5, 3, 2), Pane("e", "eps", 3, 2, 1, 4))
 

@@ -32,9 +32,10 @@ from gendiff.ui.parts import (
     status,
     wire_stop,
 )
-from gendiff.ui.player import Message, Player, stream
+from gendiff.ui.player import Message, Player
 from gendiff.ui.precision import dtype_of, precision_picker
 from gendiff.ui.precision import reader as precision_reader
+from gendiff.ui.streaming import stream
 
 SAMPLERS = [
     ("DDIM: deterministic, few steps", "ddim"),

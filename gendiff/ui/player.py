@@ -1,6 +1,6 @@
 """The one player of all trajectories: sampling, interpolation, denoising, forward noising.
 
-The server sends each frame once, as raw uint8 (`runs.stream`); the browser (drawing.js, player.js,
+The server sends each frame once, as raw uint8 (streaming.py); the browser (drawing.js, player.js,
 player.css) keeps the frames and plays, scrubs and steps through them without a round trip.
 """
 
@@ -35,7 +35,6 @@ from gendiff.ui.runs import (
     batch,
     idle,
     stopped,
-    stream,
 )
 
 __all__ = [
@@ -51,7 +50,6 @@ __all__ = [
     "batch",
     "idle",
     "stopped",
-    "stream",
 ]
 
 

@@ -23,8 +23,8 @@ from gendiff.ui.player import (
     batch,
     idle,
     stopped,
-    stream,
 )
+from gendiff.ui.streaming import stream
 from gendiff.ui.theme import SCRIPT
 
 expect = pytest.importorskip("playwright.sync_api").expect
