@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -60,10 +61,27 @@ which picture belongs to which x<sub>T</sub> came out of that by itself.
 """
 
 
-def build(studio: Studio, page: Page) -> None:
-    """The tab's components, handlers and wiring, inside the open gr.Tab."""
-    first = next(iter(walks.pairs(studio)), None)
+@dataclass(frozen=True)
+class Controls:
+    """The left side."""
 
+    data: gr.Dropdown
+    view: gr.Radio
+    seeds: gr.Textbox
+    path: gr.Radio
+    frames: Slider
+    side: Slider
+    label: gr.Dropdown
+    loop: gr.Checkbox
+    steps: Slider
+    shuffle: gr.Button
+    go: gr.Button
+    stop: gr.Button
+    line: gr.Textbox
+
+
+def build(studio: Studio, page: Page) -> None:
+    """The tab's components and wiring, inside the open gr.Tab."""
     heading(
         "Interpolate",
         "Walk from seed to seed: through the GAN's z, and through the diffusion model's "
@@ -71,40 +89,7 @@ def build(studio: Studio, page: Page) -> None:
     )
     with gr.Row():
         with gr.Column(scale=3, elem_classes="rail"):
-            data = follows_models(
-                gr.Dropdown(_titles(studio), value=first, label="Pictures"),
-                lambda: _titles(studio),
-            )
-            view = gr.Radio(
-                [("Walk", "walk"), ("Grid", "grid")], value="walk", label="View", show_label=False
-            )
-            seeds = gr.Textbox(SEEDS, label="Seeds: two to four", max_length=200)
-            path = gr.Radio(
-                [("slerp (arc)", "slerp"), ("lerp (line)", "lerp")],
-                value="slerp",
-                label="Path",
-            )
-            frames = Slider(2, FRAMES_MAX, FRAMES, step=1, label="Frames")
-            side = Slider(2, SIDE_MAX, SIDE, step=1, label="Pictures a side", visible=False)
-            with gr.Accordion("More settings", open=False):
-                label = gr.Dropdown(
-                    _classes(studio, first), value=ANY, label="Class", allow_custom_value=True
-                )  # see parts.class_picker
-                loop = gr.Checkbox(True, label="Loop back to the first seed")
-                steps = Slider(
-                    2,
-                    STEPS_MAX,
-                    STEPS,
-                    step=1,
-                    label="DDIM steps",
-                    info="Calls a diffusion frame.",
-                )
-                shuffle = gr.Button("New seeds", size="sm")
-            with gr.Column(elem_classes="run"):
-                with gr.Row(elem_classes="actions"):
-                    go = gr.Button("Walk", variant="primary", elem_id=f"{TAB}-run", min_width=90)
-                    stop = gr.Button("Stop", elem_id=f"{TAB}-stop", min_width=90)
-                line = status()
+            on = _controls(studio)
         with gr.Column(scale=9, elem_classes="stage"):
             player = Player(
                 label="Interpolation",
@@ -119,7 +104,54 @@ def build(studio: Studio, page: Page) -> None:
             )
             with gr.Accordion("Why slerp, and what to look for", open=False):
                 gr.Markdown(WHY)
+    _wire(studio, on, player)
+    page.keep(
+        TAB,
+        data=(on.data, offered(on.data)),
+        view=(on.view, choice_of("walk", "grid")),
+        seeds=(on.seeds, _readable_seeds),
+        frames=(on.frames, number_in(2, FRAMES_MAX)),
+        side=(on.side, number_in(2, SIDE_MAX)),
+        path=(on.path, choice_of("slerp", "lerp")),
+        loop=(on.loop, lambda text: choice_of("true", "false")(text) == "true"),
+        label=(on.label, lambda text: text if text == ANY else str(number_in(0, 999)(text))),
+        steps=(on.steps, number_in(2, STEPS_MAX)),
+    )
+    page.opens_with(TAB, lambda: examples.read(TAB), [player])
 
+
+def _controls(studio: Studio) -> Controls:
+    first = next(iter(walks.pairs(studio)), None)
+    data = follows_models(
+        gr.Dropdown(_titles(studio), value=first, label="Pictures"),
+        lambda: _titles(studio),
+    )
+    views = [("Walk", "walk"), ("Grid", "grid")]
+    view = gr.Radio(views, value="walk", label="View", show_label=False)
+    seeds = gr.Textbox(SEEDS, label="Seeds: two to four", max_length=200)
+    paths = [("slerp (arc)", "slerp"), ("lerp (line)", "lerp")]
+    path = gr.Radio(paths, value="slerp", label="Path")
+    frames = Slider(2, FRAMES_MAX, FRAMES, step=1, label="Frames")
+    side = Slider(2, SIDE_MAX, SIDE, step=1, label="Pictures a side", visible=False)
+    with gr.Accordion("More settings", open=False):
+        label = gr.Dropdown(
+            _classes(studio, first), value=ANY, label="Class", allow_custom_value=True
+        )  # see parts.class_picker
+        loop = gr.Checkbox(True, label="Loop back to the first seed")
+        calls = "Calls a diffusion frame."
+        steps = Slider(2, STEPS_MAX, STEPS, step=1, label="DDIM steps", info=calls)
+        shuffle = gr.Button("New seeds", size="sm")
+    with gr.Column(elem_classes="run"):
+        with gr.Row(elem_classes="actions"):
+            go = gr.Button("Walk", variant="primary", elem_id=f"{TAB}-run", min_width=90)
+            stop = gr.Button("Stop", elem_id=f"{TAB}-stop", min_width=90)
+        line = status()
+    return Controls(
+        data, view, seeds, path, frames, side, label, loop, steps, shuffle, go, stop, line
+    )
+
+
+def _wire(studio: Studio, on: Controls, player: Player) -> None:
     @on_device(lambda data, *values: _cost(studio, data, *values))
     def run(
         data: str,
@@ -154,36 +186,25 @@ def build(studio: Studio, page: Page) -> None:
         return gr.update(choices=options, value=ANY)
 
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
-    view.change(_follow_view, view, [frames, side, loop, go, seeds], **quick)
-    view.input(_corners, [view, seeds], seeds, **quick)  # not for a link: its seeds are its own
-    data.change(follow_data, [data, label], label, **quick)
-    shuffle.click(_new_seeds, view, seeds, **quick)
-    settings = [data, view, seeds, frames, side, path, loop, label, steps]
+    by_view = [on.frames, on.side, on.loop, on.go, on.seeds]
+    on.view.change(_follow_view, on.view, by_view, **quick)
+    # input: not for a link, whose seeds are its own
+    on.view.input(_corners, [on.view, on.seeds], on.seeds, **quick)
+    on.data.change(follow_data, [on.data, on.label], on.label, **quick)
+    on.shuffle.click(_new_seeds, on.view, on.seeds, **quick)
+    asked = [on.data, on.view, on.seeds, on.frames, on.side, on.path, on.loop, on.label, on.steps]
     event = gr.on(
-        [go.click, seeds.submit],
+        [on.go.click, on.seeds.submit],
         gr.cache(run, max_size=32, max_memory="48mb"),
-        settings,
-        [player, line],
+        asked,
+        [player, on.line],
         show_progress="minimal",
-        show_progress_on=line,
+        show_progress_on=on.line,
         **MODEL_WORK,
         **PRIVATE,
     )
-    wire_stop(stop, player, line, event)
-    wire_exports(player, line, TAB, fps=FPS, hold=0)
-    page.keep(
-        TAB,
-        data=(data, offered(data)),
-        view=(view, choice_of("walk", "grid")),
-        seeds=(seeds, _readable_seeds),
-        frames=(frames, number_in(2, FRAMES_MAX)),
-        side=(side, number_in(2, SIDE_MAX)),
-        path=(path, choice_of("slerp", "lerp")),
-        loop=(loop, lambda text: choice_of("true", "false")(text) == "true"),
-        label=(label, lambda text: text if text == ANY else str(number_in(0, 999)(text))),
-        steps=(steps, number_in(2, STEPS_MAX)),
-    )
-    page.opens_with(TAB, lambda: examples.read(TAB), [player])
+    wire_stop(on.stop, player, on.line, event)
+    wire_exports(player, on.line, TAB, fps=FPS, hold=0)
 
 
 def example(studio: Studio) -> Message:
