@@ -124,14 +124,7 @@ def publish(studio: Studio) -> None:
             eta,
             variance,
         )
-        return {
-            "pictures": _urls(made.pictures),
-            "seeds": made.seeds,
-            "labels": made.labels,
-            "seconds": made.seconds,
-            "nfe": made.nfe,
-            "conditions": studio.conditions(),
-        }
+        return _sampled(made, studio.conditions())
 
     @on_device(lambda *asked: _cost(studio, *asked))
     def trajectory(
@@ -149,21 +142,7 @@ def publish(studio: Studio) -> None:
             studio.model(model), seeds, _label(label), sampler, steps, guidance, eta, variance
         )
         for step in run:
-            yield {
-                "index": step.index,
-                "total": step.total,
-                "t": step.t,
-                "s": step.s,
-                "nfe": step.nfe,
-                "beta": step.beta,
-                "alpha_bar": step.alpha_bar,
-                "sigma": step.sigma,
-                "log_snr": step.log_snr,
-                "x_t": _urls(step.x_t),
-                "eps": _urls(step.eps),
-                "x0": _urls(step.x0),
-                "x_s": _urls(step.x_s),
-            }
+            yield _transition(step)
 
     @on_device(lambda model, _, frames, *__: _walk_cost(studio, model, frames))
     def interpolate(
@@ -240,6 +219,35 @@ def _info(card: Card) -> ModelInfo:
         shape=[*card.shape],
         classes=[*card.classes],
         licence=card.licence,
+    )
+
+
+def _sampled(made: service.Made, conditions: str) -> Sampled:
+    return Sampled(
+        pictures=_urls(made.pictures),
+        seeds=made.seeds,
+        labels=made.labels,
+        seconds=made.seconds,
+        nfe=made.nfe,
+        conditions=conditions,
+    )
+
+
+def _transition(step: service.Transition) -> Transition:
+    return Transition(
+        index=step.index,
+        total=step.total,
+        t=step.t,
+        s=step.s,
+        nfe=step.nfe,
+        beta=step.beta,
+        alpha_bar=step.alpha_bar,
+        sigma=step.sigma,
+        log_snr=step.log_snr,
+        x_t=_urls(step.x_t),
+        eps=_urls(step.eps),
+        x0=_urls(step.x0),
+        x_s=_urls(step.x_s),
     )
 
 
