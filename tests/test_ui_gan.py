@@ -16,7 +16,7 @@ from gendiff.errors import GendiffError
 from gendiff.images import tile
 from gendiff.studio import Studio, models
 from gendiff.studio.adversarial import Ask, draw
-from gendiff.ui import gan
+from gendiff.ui import gan, gan_runs
 from gendiff.ui.parts import Page
 
 
@@ -156,20 +156,20 @@ def test_new_seeds_keep_the_count():
 
 
 def test_many_pictures_say_their_seed_and_class_when_pointed_at(studio):
-    few = gan.grid(studio, draw(studio, Ask("tiny-gan", tuple(range(24)))))
-    many = gan.grid(studio, draw(studio, Ask("tiny-gan", tuple(range(25)), label=1)))
+    few = gan_runs.grid(studio, draw(studio, Ask("tiny-gan", tuple(range(24)))))
+    many = gan_runs.grid(studio, draw(studio, Ask("tiny-gan", tuple(range(25)), label=1)))
     assert (few.caption_mode, many.caption_mode) == ("always", "hover")
     assert many.captions[3] == "seed 3, square"
 
 
 def test_the_example_is_a_run_with_the_default_settings(call, studio, monkeypatch):
     message = json.loads(json.dumps(gan.example(studio)))
-    live = call("run", "generated", "tiny-gan", gan.SEEDS, "any", gan.CUT_OFF)
+    live = call("run", "generated", "tiny-gan", gan_runs.SEEDS, "any", gan.CUT_OFF)
     assert np.array_equal(pixels(message), pixels(live[1]))
     assert message["ops"][0]["note"].startswith("Pre-computed: Tiny GAN, seeds 0-23.")
-    monkeypatch.setattr(gan.examples, "read", lambda tab: {"gan": message}[tab])
+    monkeypatch.setattr(gan_runs.examples, "read", lambda tab: {"gan": message}[tab])
     for _ in range(2):  # what is read is kept: opening the tab must not use it up
-        shown, detail, grid, mix, known = gan._open_example(studio)
+        shown, detail, grid, mix, known = gan_runs.opening(studio)
         assert known == (shown["ops"][0]["run"], Ask("tiny-gan", tuple(range(24))))
         assert shown["ops"] == message["ops"] and not {"picked", "mixed"} & shown.keys()
         assert detail == live[2] and grid == mix == gr.skip()
@@ -177,15 +177,15 @@ def test_the_example_is_a_run_with_the_default_settings(call, studio, monkeypatc
 
 def test_a_link_to_the_mix_shows_one_before_it_has_run(call, studio, monkeypatch):
     message = json.loads(json.dumps(gan.example(studio)))
-    monkeypatch.setattr(gan.examples, "read", lambda tab: message)
+    monkeypatch.setattr(gan_runs.examples, "read", lambda tab: message)
     link = {"mode": "mixed", "seeds": "3"}
-    shown, detail, grid, mix, known = gan._open_example(studio, link)
+    shown, detail, grid, mix, known = gan_runs.opening(studio, link)
     assert known == gr.skip()
     assert shown == detail == gr.skip() and grid["visible"] is False and mix["visible"] is True
-    live = call("run", "mixed", "tiny-gan", gan.SEEDS, "any", gan.CUT_OFF)[3]["value"]
+    live = call("run", "mixed", "tiny-gan", gan_runs.SEEDS, "any", gan.CUT_OFF)[3]["value"]
     assert mix["value"].split("<ol")[1] == live.split("<ol")[1]  # the same pictures and verdicts
     assert "pre-computed: Tiny GAN" in mix["value"]
-    assert gan._open_example(studio, {"mode": "generated"})[0]["ops"] == message["ops"]
+    assert gan_runs.opening(studio, {"mode": "generated"})[0]["ops"] == message["ops"]
 
 
 def test_the_address_takes_only_what_the_controls_take(call, page):

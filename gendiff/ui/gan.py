@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from gendiff.errors import GendiffError, whole
 from gendiff.noise import parse
 from gendiff.studio import Studio, adversarial
-from gendiff.studio.adversarial import PICTURES_MAX, Ask, Picked, Sheet
-from gendiff.ui import examples, verdict
+from gendiff.studio.adversarial import PICTURES_MAX, Ask
+from gendiff.ui import verdict
+from gendiff.ui.gan_runs import GENERATED, MIXED, SEEDS, conditions, example, grid, opening
 from gendiff.ui.parts import (
     ANY,
     PRIVATE,
@@ -31,20 +30,17 @@ from gendiff.ui.parts import (
     offered,
     status,
 )
-from gendiff.ui.player import Frame, Message, Pane, Player, Run
+from gendiff.ui.player import Frame, Player
 from gendiff.ui.precision import AUTO, dtype_of, precision_picker
 from gendiff.ui.precision import reader as precision_reader
+
+__all__ = ["build", "example"]
 
 # A queue of its own: G and D take some tenths of a second, and must not wait for half a minute
 # behind diffusion runs; one at a time, so that fifty visitors cannot crowd those out either.
 QUICK_WORK = {"concurrency_id": "gan", "concurrency_limit": 1}
-GENERATED, MIXED = "generated", "mixed"
-SEEDS = "0-23"
-CUT_LEAST, CUT_OFF = (
-    0.1,
-    3.0,
-)  # off at the slider's right end: |z| > 3 is 1 number in 370, nothing jumps
-CAPTIONED = 24  # up to this many pictures, each has room for its seed under it
+# Off at the slider's right end: |z| > 3 is 1 number in 370, nothing jumps.
+CUT_LEAST, CUT_OFF = 0.1, 3.0
 
 
 _LATEX = [
@@ -127,7 +123,7 @@ def build(studio: Studio, page: Page) -> None:
         precision=(rail.precision, precision_reader()),
     )
     first = [stage.player, stage.detail, stage.generated, stage.mixed, shown]
-    show = partial(_open_example, studio)
+    show = partial(opening, studio)
     page.opens_with("gan", show, first, linked=show)
 
 
@@ -190,7 +186,7 @@ def _wire(studio: Studio, rail: Rail, stage: Stage, shown: gr.State) -> None:
         here, away, count = gr.update(visible=True), gr.update(visible=False), len(ask.seeds)
         if view == MIXED:
             mix = adversarial.mix(studio, ask)
-            html = verdict.mixture(mix, _conditions(studio, ask, len(mix.pictures)))
+            html = verdict.mixture(mix, conditions(studio, ask, len(mix.pictures)))
             return [
                 away,
                 gr.skip(),
@@ -235,75 +231,6 @@ def _wire(studio: Studio, rail: Rail, stage: Stage, shown: gr.State) -> None:
     recounted = rail.count.input(bounded(_first_seeds), both, rail.seeds, **said)
     for event in (renewed, recounted):
         event.success(run, asked, results, trigger_mode="always_last", **options)
-
-
-def example(studio: Studio) -> Message:
-    """What stands there when the tab opens: the message of a run with the default settings, and
-    under "picked" everything about its first picture."""
-    ask = _default(studio)
-    if ask is None:
-        raise GendiffError("There is no GAN to make an example of.")
-    sheet = adversarial.draw(studio, ask)
-    title = studio.card(ask.model).title
-    note = f"Pre-computed: {title}, seeds {SEEDS}. Press Generate to run it now."
-    message = grid(studio, sheet, note).whole([Frame([sheet.pictures])])
-    arrays = {"picture": sheet.pictures[0].tolist(), "z": sheet.z[0].tolist()}
-    mixed = adversarial.mix(studio, ask)
-    said = f"pre-computed: {title}, {_conditions(studio, ask, len(mixed.pictures))}"
-    return {
-        **message,
-        "picked": {**asdict(sheet.picked(0)), **arrays},
-        "mixed": verdict.mixture(mixed, said),
-    }
-
-
-def _open_example(studio: Studio, link: Mapping[str, str] | None = None) -> list[Any]:
-    """The default sheet and its first picture; for a link to the mix, the default mix."""
-    message = dict(examples.read("gan"))
-    mixed, picked = message.pop("mixed"), dict(message.pop("picked"))
-    if link and link.get("mode") == MIXED:
-        return [
-            gr.skip(),
-            gr.skip(),
-            gr.update(visible=False),
-            gr.update(value=mixed, visible=True),
-            gr.skip(),
-        ]
-    picture, z = np.asarray(picked.pop("picture"), np.uint8), np.asarray(picked.pop("z"))
-    one = verdict.one_picture(Picked(picture=picture, z=z, **picked))
-    asked = _default(studio)
-    return [message, one, gr.skip(), gr.skip(), asked and (message["ops"][0]["run"], asked)]
-
-
-def grid(studio: Studio, sheet: Sheet, note: str = "") -> Run:
-    """A sheet as a run of one frame; every picture carries its seed."""
-    count, height, width, channels = sheet.pictures.shape
-    pairs = zip(sheet.ask.seeds, sheet.names, strict=True)
-    always = count <= CAPTIONED
-    conditions = _conditions(studio, sheet.ask, count)
-    timing = f"G: {count} pictures in {1e3 * sheet.seconds:.0f} ms ({conditions})"
-    return Run(
-        n=1,
-        panes=[Pane("x", "", height, width, channels, count)],
-        label=f"{count} pictures of {studio.card(sheet.ask.model).title}",
-        captions=[
-            f"seed {seed}" if always or not name else f"seed {seed}, {name}"
-            for seed, name in pairs
-        ],
-        caption_mode="always" if always else "hover",
-        noun="picture",
-        note=note or timing,
-    )
-
-
-def _conditions(studio: Studio, ask: Ask, batch: int) -> str:
-    return f"{studio.conditions(ask.dtype)}, batch {batch}, NFE 1"
-
-
-def _default(studio: Studio) -> Ask | None:
-    """What the controls ask for before anyone touches them; None where there is no GAN at all."""
-    cards = studio.cards("gan")
-    return Ask(cards[0].name, tuple(parse(SEEDS))) if cards else None
 
 
 def _ask(
