@@ -127,10 +127,27 @@ def _open_example() -> list[Any]:
 
 def _controls(studio: Studio) -> Controls:
     model = model_picker(studio, "diffusion", "Data and network")
-    kind = gr.Dropdown(SCHEDULES, value=KIND, label="Noise schedule", elem_id="forward-schedule")
-    steps = Slider(
-        1, T_MAX, value=T_MAX, step=1, label="T, the number of steps", elem_id="forward-T"
-    )
+    model.show_label = False  # it says both itself
+    with gr.Row(elem_classes="fw-levels"):
+        kind = gr.Dropdown(
+            SCHEDULES,
+            value=KIND,
+            label="Schedule",
+            scale=4,
+            min_width=110,
+            elem_id="forward-schedule",
+        )
+        steps = Slider(
+            1,
+            T_MAX,
+            value=T_MAX,
+            step=1,
+            label="Steps T",
+            buttons=[],
+            scale=3,
+            min_width=110,
+            elem_id="forward-T",
+        )
     style = files("gendiff.ui").joinpath("forward.css").read_text("utf-8")
     left = gr.HTML(
         _gauge(KIND, T_MAX, *_defaults(KIND)),
@@ -139,14 +156,15 @@ def _controls(studio: Studio) -> Controls:
     )
     with gr.Row(elem_classes="fw-presets"):
         presets = {text: gr.Button(text, size="sm", min_width=80) for text in PRESETS}
-    board = pad(studio, model.value, PICTURE, "forward-pad")
-    upload = gr.UploadButton(
-        "Upload a picture",
-        file_types=["image"],
-        type="binary",
-        size="sm",
-        elem_id="forward-upload",
-    )
+    with gr.Column(elem_classes="fw-source"):
+        board = pad(studio, model.value, PICTURE, "forward-pad")
+        upload = gr.UploadButton(
+            "Upload",
+            file_types=["image"],
+            type="binary",
+            size="sm",
+            elem_id="forward-upload",
+        )
     with gr.Accordion("More settings", open=False):
         with gr.Row(elem_classes="fw-parameters"):
             fields = [

@@ -16,7 +16,7 @@ SCHEDULES = [
     ("Linear", "linear"),
     ("Scaled linear", "scaled_linear"),
     ("Sigmoid", "sigmoid"),
-    ("Constant alpha", "constant"),
+    ("Constant α", "constant"),
 ]
 LABELS = {
     "beta_1": "β at t = 1",
@@ -149,8 +149,9 @@ def gauge(schedule: Schedule | None, problem: str = "") -> str:
     high = left > SIGNAL_MAX
     share = f"{left:.1%}" if left >= 0.001 else "below 0.1%"
     verdict = (
-        "Too much: x<sub>T</sub> still shows the picture, but sampling starts from pure noise. "
-        f"At most {100 * SIGNAL_MAX:.0f} % should be left."
+        "Too much: x<sub>T</sub> still shows the picture."
+        '<span class="fw-why"> But sampling starts from pure noise: '
+        f"at most {100 * SIGNAL_MAX:.0f} % should be left.</span>"
         if high
         else "Good: x<sub>T</sub> is as good as pure noise."
     )

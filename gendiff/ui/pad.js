@@ -17,12 +17,12 @@ element.innerHTML = `
   <section class="gp" role="group" aria-label="The picture">
     <canvas class="gp-board" role="img"></canvas>
     <div class="gp-shelf" role="group" aria-label="Real pictures"></div>
-    <p class="gp-name" aria-live="polite"></p>
     <div class="gp-tools">
       <div class="gp-colours" role="group" aria-label="Brush colour"></div>
       <input class="gp-size" type="range" min="1" max="9" step="1" value="3" aria-label="Brush size" title="Brush size">
       <button type="button" class="gp-clear">Clear</button>
     </div>
+    <p class="gp-name" aria-live="polite"></p>
   </section>`;
 const [board, shelf, name, colours, size, clear] =
   ["board", "shelf", "name", "colours", "size", "clear"].map((part) => element.querySelector(`.gp-${part}`));

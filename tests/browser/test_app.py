@@ -122,11 +122,59 @@ def test_on_a_phone_the_picture_comes_before_the_settings(page, app, name):
         assert button["y"] + button["height"] <= 844
 
 
-def test_the_main_button_stays_in_sight_on_a_projector(page, app):
-    tab = page(app + "?tab=forward", **SIZES["projector"])
-    wait_for_pictures(tab, "forward")
-    button = tab.locator("#forward-run").bounding_box()
-    assert button["y"] + button["height"] <= 720
+# What a person can use or read in the open rail, apart from its run row, and the run row.
+RAIL = """
+  const rail = [...document.querySelectorAll(`#tab-${name} .rail`)]
+    .find((one) => one.checkVisibility());
+  const run = rail.querySelector(".run") ?? rail.querySelector(".actions");
+  const kinds = "button, input, textarea, canvas, [data-testid=block-info]";
+  const parts = [...rail.querySelectorAll(kinds)]
+    .filter((part) => part.checkVisibility() && !run.contains(part));
+  const covered = (part) => {
+    const it = part.getBoundingClientRect(), row = run.getBoundingClientRect();
+    const beside = it.right <= row.left || it.left >= row.right;
+    return !beside && it.bottom > row.top && it.top < row.bottom;
+  };
+  const said = (list) => list.map((part) => part.outerHTML.slice(0, 120));
+"""
+MANY = f"(name) => {{ {RAIL} return parts.length; }}"
+COVERED = f"(name) => {{ {RAIL} return said(parts.filter(covered)); }}"
+COVERED_WHERE_SCROLLED_TO = f"""(name) => {{ {RAIL}
+  return said(parts.filter((part) => {{
+    part.scrollIntoView({{ block: "nearest", behavior: "instant" }});
+    return covered(part);
+  }}));
+}}"""
+SEEN_THROUGH = f"""(name) => {{ {RAIL}
+  window.scrollTo({{ top: 0, behavior: "instant" }});
+  const {{ left, top, width, height }} = run.getBoundingClientRect(), over = [];
+  for (let x = 0.02; x < 1; x += 0.04) for (let y = 0.05; y < 0.95; y += 0.1) {{
+    const seen = document.elementFromPoint(left + x * width, top + y * height);
+    if (!run.contains(seen) && parts.includes(seen)) over.push(seen);
+  }}
+  return said(over);
+}}"""
+
+
+@pytest.mark.parametrize("name", TABS)
+def test_the_run_row_is_in_sight_and_covers_nothing(page, app, name):
+    tab = page(app + f"?tab={name}", **SIZES["projector"])
+    wait_for_pictures(tab, name)
+    sizes = [SIZES[size]["viewport"] for size in ("normal", "projector")]
+    for size in sizes:
+        tab.set_viewport_size(size)
+        visible(tab.locator(f"#{name}-run"))
+        assert tab.evaluate(COVERED, name) == []  # as it opens, everything has its place
+    many = tab.evaluate(MANY, name)
+    visible(tab.locator(f"#tab-{name} .rail").get_by_text("More settings")).click()
+    tab.wait_for_function(f"([name, many]) => ({MANY})(name) > many", arg=[name, many])
+    tab.wait_for_timeout(400)  # it unfolds
+    for size in sizes:
+        tab.set_viewport_size(size)
+        assert tab.evaluate(SEEN_THROUGH, name) == []
+        box = visible(tab.locator(f"#{name}-run")).bounding_box()
+        assert box["y"] + box["height"] <= size["height"]
+        assert tab.evaluate(COVERED_WHERE_SCROLLED_TO, name) == []
 
 
 def test_a_link_is_not_rewritten_before_somebody_touches_the_page(page, app):
@@ -177,7 +225,7 @@ def test_a_damaged_link_is_said_and_harmless(page, app):
         ("denoise", "Steps", "5000", "from 1 to 1,000; got 5000"),
         ("denoise", "Steps", "", "no number"),
         ("interpolate", "Frames", "1", "from 2 to 120; got 1"),
-        ("forward", "T, the number of steps", "0", "from 1 to 1,000; got 0"),
+        ("forward", "Steps T", "0", "from 1 to 1,000; got 0"),
     ],
 )
 def test_a_number_beyond_the_sliders_ends_is_answered_and_stays(

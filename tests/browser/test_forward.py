@@ -237,6 +237,9 @@ def test_a_link_reproduces_the_view(page, app):
     axis = tab.locator("#forward-player .gd-chart svg").first
     expect(axis).to_contain_text("500")
     expect(tab.locator("#forward-pad .gp-name")).to_contain_text("real picture 3")
+    # Six colours instead of three: all tools stay in the rail.
+    rail, clear = (tab.locator(part).bounding_box() for part in (".rail", ".gp-clear"))
+    assert clear["x"] + clear["width"] <= rail["x"] + rail["width"]
     expect(tab.locator("#forward-gauge")).to_contain_text("T = 500")
     # t is no key level: the chain and the guess follow, and the address keeps it.
     expect(player(tab)).to_have_attribute("data-step", "123")
