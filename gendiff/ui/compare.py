@@ -89,7 +89,14 @@ def build(studio: Studio, page: Page) -> None:
         **PRIVATE,
     )
     kept = {name: entry for one in views.values() for name, entry in one.settings.items()}
-    page.keep(TAB, view=(view, choice_of(*VIEWS)), data=(data, offered(data)), **kept)
+    page.keep(
+        TAB,
+        # a class that joins a quiz by its link must not start races
+        runs_with={"view": "race"},
+        view=(view, choice_of(*VIEWS)),
+        data=(data, offered(data)),
+        **kept,
+    )
 
 
 def example(studio: Studio) -> dict[str, Any]:

@@ -46,16 +46,17 @@
       window.parent.postMessage({ queryString: query.toString() }, "https://huggingface.co");
     }
   };
-  // The link's settings are in (named: the settings of each tab): a link that names some runs them.
-  // The button is pressed in the browser, to queue like any other.
-  window.gendiffArrived = (named) => {
+  // The link's settings are in (named: the settings of each tab): a link that names some runs them,
+  // unless one of them is not what the tab runs with ({tab: {name: value}}; page.py). The button is
+  // pressed in the browser, to queue like any other.
+  window.gendiffArrived = (named, runsWith) => {
     arrived = true;
     const query = new URLSearchParams(window.gendiffArrival), tab = query.get("tab");
     if (named[tab]) open = tab;
     else open ??= Object.keys(named)[0];
-    // ... of Compare its first view: a class that joins a quiz by its link must not start races.
-    const quiet = tab === "compare" && (query.get("view") ?? "race") !== "race";
-    const runs = !quiet && (named[tab] ?? []).some((name) => query.has(name));
+    const meant = ([name, value]) => (query.get(name) ?? value) === value;
+    const runs = (named[tab] ?? []).some((name) => query.has(name))
+      && Object.entries(runsWith[tab] ?? {}).every(meant);
     if (runs) setTimeout(() => document.querySelector(`#${tab}-run`)?.click(), 300);
   };
   // Where somebody rests on a frame of a player, the address names it: ?tab=denoise&step=7.

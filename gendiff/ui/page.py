@@ -25,13 +25,15 @@ class Page:
     The address holds the open tab and its settings: `?tab=denoise&seeds=0-15&steps=50`. It is read
     once, when the page loads; the browser alone rewrites it (page.js), and not before a person has
     touched the page: a link stays what it is. A tab shows its example when it is first opened; a
-    link with settings then runs them (it clicks the tab's button `#TAB-run`).
+    link with settings then runs them (it clicks the tab's button `#TAB-run`), unless the tab says
+    that they are of something else (`keep`).
     """
 
     settings: dict[str, dict[str, Setting]] = field(default_factory=dict)
     _tabs: dict[str, gr.Tab] = field(default_factory=dict)
     _examples: dict[str, Example] = field(default_factory=dict)
     _implied: dict[str, Implied] = field(default_factory=dict)
+    _runs_with: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     def tab(self, name: str, title: str) -> gr.Tab:
         """A new tab, to be used as a context; `name` is what stands in the address."""
@@ -39,13 +41,22 @@ class Page:
         self.settings[name] = {}
         return self._tabs[name]
 
-    def keep(self, tab: str, implied: Implied | None = None, **settings: Setting) -> None:
+    def keep(
+        self,
+        tab: str,
+        implied: Implied | None = None,
+        runs_with: Mapping[str, str] | None = None,
+        **settings: Setting,
+    ) -> None:
         """Settings that belong in the address: name=(component, reader). A reader turns text into
         a value, and raises ValueError or GendiffError for what is not one. implied: what a link's
-        settings mean for others that it leaves out."""
+        settings mean for others that it leaves out. runs_with: settings (name=text) with which a
+        link runs; one that names another value of them only opens."""
         self.settings[tab] = settings
         if implied is not None:
             self._implied[tab] = implied
+        if runs_with is not None:
+            self._runs_with[tab] = runs_with
 
     def opens_with(
         self,
@@ -63,7 +74,8 @@ class Page:
         opened = gr.State(())
         ready = self._read_address(demo, tabs, opened)
         named = {tab: list(own) for tab, own in self.settings.items()}
-        ready.then(None, js=f"() => window.gendiffArrived({json.dumps(named)})", **PRIVATE)
+        told = f"{json.dumps(named)}, {json.dumps(self._runs_with)}"
+        ready.then(None, js=f"() => window.gendiffArrived({told})", **PRIVATE)
         for tab, example in self._examples.items():
             self._show_when_opened(tab, example, opened)
         for tab, own in self.settings.items():

@@ -67,10 +67,13 @@ def test_a_link_races_and_the_result_stands_in_a_table(tab):
 def test_only_a_link_to_the_race_runs_it(tab):
     pressed = """async (link) => {
         const button = document.querySelector("#compare-run"), was = window.gendiffArrival;
+        // what the page itself does when a link's settings are in
+        const arrive = window.gradio_config.dependencies.map(({ js }) => String(js))
+          .find((js) => js.includes("gendiffArrived"));
         let pressed = false;
         button.click = () => { pressed = true; };
         window.gendiffArrival = link;
-        window.gendiffArrived({ compare: ["view", "lanes"] });
+        (0, eval)(arrive)();
         await new Promise((done) => setTimeout(done, 500));
         window.gendiffArrival = was;
         delete button.click;
@@ -80,6 +83,7 @@ def test_only_a_link_to_the_race_runs_it(tab):
     assert tab.evaluate(pressed, "?tab=compare&lanes=gan,ddim-2")
     assert tab.evaluate(pressed, "?tab=compare&view=race&lanes=gan,ddim-2")
     assert not tab.evaluate(pressed, "?tab=compare&view=quiz&lanes=gan,ddim-2&room=ABCDEF")
+    assert not tab.evaluate(pressed, "?tab=compare")
 
 
 def test_a_point_of_the_quality_charts_shows_its_samples(tab):
