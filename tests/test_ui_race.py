@@ -47,7 +47,7 @@ def ops(messages):
 
 
 def asked(**changes):
-    settings = {"view": "race", "data": "shapes", "lanes": ["gan", "ddim-3"], "seeds": "1-5"}
+    settings = {"data": "shapes", "lanes": ["gan", "ddim-3"], "seeds": "1-5"}
     return {**settings, "batch": 2, "label": "any", **changes}.values()
 
 
@@ -146,7 +146,7 @@ def test_showing_a_race_costs_at_most_five_percent_of_the_work(monkeypatch):
 
 
 def test_the_handler_ends_with_the_table_and_the_record(built):
-    updates = list(built[1]["run"](*asked(label="1")))
+    updates = list(built[1]["racing"](*asked(label="1")))
     record, pictures = updates[-1][3]["record"], updates[-1][3]["pictures"]
     assert [one.shape for one in pictures] == [(5, 8, 8, 1)] * 2
     assert record["class"] == 1 and record["seeds"] == [1, 2, 3, 4, 5]
@@ -155,10 +155,6 @@ def test_the_handler_ends_with_the_table_and_the_record(built):
     start = ops(m for m, *_ in updates)[0]
     assert [pane["count"] for pane in start["panes"]] == [5, 5]
     assert len(base64.b64decode(ops(m for m, *_ in updates)[1]["frames"][0]["pixels"])) == 640
-
-
-def test_a_link_to_another_view_races_nobody(built):
-    assert list(built[1]["run"](*asked(view="quiz"))) == []
 
 
 @pytest.mark.parametrize(
@@ -180,7 +176,7 @@ def test_a_link_to_another_view_races_nobody(built):
 def test_bad_input_is_one_sentence(built, wrong, said):
     updates = []
     with pytest.raises(gr.Error, match=said):
-        for update in built[1]["run"](*asked(**wrong)):
+        for update in built[1]["racing"](*asked(**wrong)):
             updates.append(update[0])
     # What waits for a link's run is told that it will not come, and why.
     assert [one["op"] for one in updates] in ([], ["refused"])
@@ -191,8 +187,8 @@ def test_contestants_of_two_data_sets_are_refused_in_the_place_of_a_link_s_race(
     page = Page()
     with gr.Blocks() as demo, gr.Tabs(), page.tab("compare", "Compare"):
         compare.build(Studio(device="cpu"), page)
-    run = next(fn.fn for fn in demo.fns.values() if fn.fn and fn.fn.__name__ == "run")
-    updates = run("race", "fashion", ["fashion-gan", "cats-diffusion:ddim-2"], "0", 1, "any")
+    run = next(fn.fn for fn in demo.fns.values() if fn.fn and fn.fn.__name__ == "racing")
+    updates = run("fashion", ["fashion-gan", "cats-diffusion:ddim-2"], "0", 1, "any")
     said = next(updates)[0]
     assert said["op"] == "refused" and "same data set" in said["message"]
     assert "cats-diffusion has learned cats" in said["message"]

@@ -181,7 +181,7 @@ def handlers(spaces, saved):
 
 GIVEN = {  # handler: what its components hold
     "denoise.denoise": ("tiny-diffusion", "any", "0-1", "ddim", 4, 1, 0, "posterior", "auto"),
-    "compare_race.run": ("race", "shapes", ["gan", "ddim-4"], "0-1", 2, "any"),
+    "compare_race.racing": ("shapes", ["gan", "ddim-4"], "0-1", 2, "any"),
     "compare_budget.spend": ("shapes", "0.05"),
     "api.sample": ("tiny-gan", "0-1", "any", "ddim", 4, 1.0, 0.0),
     "api.trajectory": ("tiny-diffusion", "0", "any", "heun", 4, 1.0, 0.0, "posterior"),
@@ -190,10 +190,7 @@ GIVEN = {  # handler: what its components hold
 }
 
 # handlers that only pass their values on to one that is lent a GPU
-OUTER = {
-    "compare_race.run": "compare_race.racing",
-    "compare_quality.samples": "compare_quality.sample",
-}
+OUTER = {"compare_quality.samples": "compare_quality.sample"}
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -208,14 +205,6 @@ def test_long_work_is_lent_a_gpu(handlers, spaces, name):
 def test_no_long_work_is_forgotten(handlers, spaces):
     assert len(handlers) >= 10
     assert {OUTER.get(name, name) for name in handlers} == spaces.known
-
-
-def test_a_press_for_another_view_asks_for_no_gpu(handlers, spaces):
-    assert (
-        list(handlers["compare_race.run"]("quiz", *GIVEN["compare_race.run"][1:]))
-        == []
-        == spaces.asked
-    )
 
 
 def test_models_are_placed_at_the_start_and_warmed_where_they_run(spaces, saved, monkeypatch):

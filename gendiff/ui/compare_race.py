@@ -125,10 +125,6 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
         kept = {"record": record, "pictures": timeline.final()}
         yield gr.skip(), gr.skip(), standings(record), kept
 
-    def run(chosen: str, *settings: Any) -> Iterator[tuple[Any, Any, Any, Any]]:
-        if chosen == "race":  # a link to another view of this tab presses this button, too
-            yield from racing(*settings)
-
     @bounded
     def foresee(
         data: str, lanes: list[str], seeds: str, batch: float, label: str
@@ -148,8 +144,8 @@ def build(studio: Studio, page: Page, view: gr.Radio, data: gr.Radio) -> View:
     settings = [data, lanes, seeds, batch, label]
     event = gr.on(
         [go.click, seeds.submit],
-        run,
-        [view, *settings],
+        racing,
+        settings,
         [player, line, table, last],
         show_progress="minimal",
         show_progress_on=line,
