@@ -221,7 +221,7 @@ def _wire(studio: Studio, on: Controls, player: Player, shown: gr.State) -> None
     rests = {"trigger_mode": "multiple", "show_progress": "hidden"}
     player.settle(fill, shown, player, **rests, **PRIVATE, **QUICK_WORK)
     fields = [field.submit for field in on.fields]
-    triggers = [on.model.input, on.steps.release, on.picture.submit, on.seed.submit, *fields]
+    triggers = [on.model.input, on.steps.input, on.picture.submit, on.seed.submit, *fields]
     gr.on(triggers, update, asked, results, **newest, **busy, **QUICK_WORK)
 
     # What belongs together follows, whoever changed it: a person, a link, another setting.

@@ -219,6 +219,13 @@ def test_only_the_schedules_own_parameters_are_seen(page, app):
     expect(tab.locator("#forward-gauge")).to_contain_text("tau goes from 0.05 to 20; got 99.")
 
 
+def test_arrow_keys_on_the_number_of_steps_count(page, app):
+    tab = opened(page(app))
+    steps = tab.locator("#forward-T input[type=range]")
+    next_run(tab, lambda: steps.press("ArrowLeft"))
+    expect(player(tab)).to_have_attribute("data-n", "1000", timeout=SLOW)  # t = 0 .. 999
+
+
 def test_a_link_that_names_a_schedule_alone_has_its_defaults(page, app):
     tab = page(app + "?tab=forward&schedule=linear&T=20")
     tab.wait_for_function("document.querySelector('#forward-T input')?.value === '20'")
