@@ -124,6 +124,9 @@ RECIPES: Mapping[str, Recipe] = {
             batch=16,
             rate=4e-4,
             warmup=2_000,
+            # A cartoon is flat, its noise is not. To predict v a network must carry all the noise
+            # through its narrow layers, and leaves grain (Li & He 2025, arXiv:2511.13720).
+            target="x0",
             # A background, one of six pastels, is decided where the SNR is a hundredth: without a
             # floor the loss hardly weighs it, and pictures end between two of them.
             snr_floor=0.2,
