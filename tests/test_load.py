@@ -148,14 +148,16 @@ def at_once(address: str, count: int) -> list[Heard]:
 
 @pytest.mark.timeout(900)
 def test_ten_visitors_who_press_denoise_at_once_all_finish(app, record_property, capsys):
-    """Fashion, 16 pictures, 25 steps. Half of them within 15 s is the aim, printed on an idle
-    machine; shared ones change their pace by a fifth from one minute to the next."""
+    """Fashion, 16 pictures, 25 steps. Half of them within 15 s, on an idle machine; where its pace
+    is slower just now, in three and a half times what one needs alone (three rounds of two)."""
     idle = psutil.cpu_percent(2.0) < 15
+    alone = Visitor(app[0]).press("denoise-run", Seeds="5000-5015", Steps=25).seconds
     heard = sorted(at_once(app[0], VISITORS), key=lambda one: one.seconds)
     times = [round(one.seconds, 1) for one in heard]
     record_property("seconds", times)
     with capsys.disabled():
-        print(f"\n{VISITORS} visitors, done after {times} s; {os.cpu_count()} cores, idle: {idle}")
+        where = f"{os.cpu_count()} cores, idle: {idle}; one alone {alone:.1f} s"
+        print(f"\n{VISITORS} visitors, done after {times} s; {where}")
     assert [one.outcome for one in heard] == ["done"] * VISITORS
     assert all(one.messages >= 5 for one in heard)  # each saw it come step by step
     waited = [one for one in heard if max(one.places, default=0) > 0]
@@ -163,7 +165,7 @@ def test_ten_visitors_who_press_denoise_at_once_all_finish(app, record_property,
     for one in waited:
         assert one.places == sorted(one.places, reverse=True) and one.places[-1] == 0
     if idle and (os.cpu_count() or 1) >= 2:
-        assert times[VISITORS // 2 - 1] < 18
+        assert times[VISITORS // 2 - 1] < max(15, 3.5 * alone)
 
 
 @pytest.mark.slow
