@@ -133,6 +133,9 @@ class DiffusionLearner:
             net.load_state_dict(model.denoiser.net.net.state_dict())
 
 
+R1_EVERY = 16  # steps; as often is enough (Karras et al. 2020, arXiv:1912.04958, section 3.1)
+
+
 class GanLearner:
     """Alternating steps of discriminator and generator; Goodfellow et al. (2014), Algorithm 1."""
 
@@ -154,7 +157,7 @@ class GanLearner:
         if config.norm == "batch" and (self.loss.penalty or recipe.r1):
             raise GendiffError(
                 "A gradient penalty asks for one picture's slope, which batch norm mixes with the "
-                'others\'; choose the norm "spectral".'
+                'others\'; choose the norm "spectral" or "layer".'
             )
         self.discriminator = Discriminator(config, spectral=config.norm == "spectral")
         self.discriminator.to(device, memory_format=torch.channels_last)
@@ -191,15 +194,15 @@ class GanLearner:
             return pictures + self.recipe.noise * self.team.share(noise)[0]
 
         for _ in range(self.recipe.critic_steps):
-            with torch.no_grad(), self.placement.autocast():
+            with self.placement.autocast():
                 fake = fakes().float()
             mix = torch.rand(count, generator=random).to(x.device)
             d_loss = self._discriminator_step(
-                blurred(real), blurred(fake), own, *self.team.share(mix)
+                blurred(real), blurred(fake.detach()), own, *self.team.share(mix), images
             )
         self.discriminator.requires_grad_(False)
         with self.placement.autocast():
-            verdict = self.discriminator(blurred(fakes()), own)
+            verdict = self.discriminator(blurred(fake), own)
         g_loss = self.loss.generator(verdict.float())
         self.g_optimizer.zero_grad(set_to_none=True)
         g_loss.backward()
@@ -210,13 +213,11 @@ class GanLearner:
         return {"d_loss": d_loss, "g_loss": g_loss.detach()}
 
     def _discriminator_step(
-        self, real: Tensor, fake: Tensor, labels: Tensor, mix: Tensor
+        self, real: Tensor, fake: Tensor, labels: Tensor, mix: Tensor, images: int
     ) -> Tensor:
-        both = [(real, labels), (fake, labels)]
-        if (
-            self.discriminator.config.norm == "spectral"
-        ):  # in one call; batch norm must not mix them
-            both = [(torch.cat([real, fake]), torch.cat([labels, labels]))]
+        both = [(torch.cat([real, fake]), torch.cat([labels, labels]))]
+        if self.discriminator.config.norm == "batch":  # it must not mix them
+            both = [(real, labels), (fake, labels)]
         with self.placement.autocast():
             logits = torch.cat([self.discriminator(*pictures) for pictures in both])
         loss = shown = self.loss.discriminator(*logits.float().chunk(2))
@@ -225,8 +226,9 @@ class GanLearner:
             loss = loss + self.loss.penalty * gradient_penalty(
                 self.discriminator, real, fake, labels, mix
             )
-        if self.recipe.r1:
-            loss = loss + self.recipe.r1 * r1_penalty(self.discriminator, real, labels)
+        if self.recipe.r1 and images // len(real) % R1_EVERY == 0:
+            slope = r1_penalty(self.discriminator, real, labels)
+            loss = loss + R1_EVERY * self.recipe.r1 * slope
         self.d_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.team.average_gradients(self.discriminator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 from gendiff.errors import GendiffError
 from gendiff.gan import LOSSES, Gan, gradient_penalty, r1_penalty, truncated
-from gendiff.nets.dcgan import DcganConfig, Discriminator, Generator
+from gendiff.nets.dcgan import UPSAMPLES, DcganConfig, Discriminator, Generator
 from gendiff.noise import Noise, classes
 
 REAL = torch.tensor([-2.0, -0.3, 0.1, 0.9, 4.0], dtype=torch.float64)
@@ -187,9 +188,10 @@ def test_bad_truncation_is_refused(threshold, gan):
     ("size", "channels", "classes"), [(8, 1, 0), (16, 3, 4), (32, 1, 10), (64, 3, 2)]
 )
 @pytest.mark.parametrize("logits", [1, 2])
-def test_the_networks_have_the_promised_shapes(size, channels, classes, logits):
+@pytest.mark.parametrize("upsample", UPSAMPLES)
+def test_the_networks_have_the_promised_shapes(size, channels, classes, logits, upsample):
     config = DcganConfig(
-        size, channels, latent=5, width=4, classes=classes, embedding=3, logits=logits
+        size, channels, 5, 4, classes, embedding=3, logits=logits, upsample=upsample
     )
     labels = torch.arange(3) % classes if classes else None
     x = Generator(config)(torch.randn(3, 5), labels)
@@ -206,6 +208,45 @@ def test_the_networks_have_the_promised_shapes(size, channels, classes, logits):
 def test_bad_sizes_are_refused(size):
     with pytest.raises(GendiffError, match="power of two"):
         DcganConfig(size=size)
+
+
+@pytest.mark.parametrize("name", ["norm", "upsample"])
+def test_unknown_layers_are_refused(name):
+    with pytest.raises(GendiffError, match=f"A DCGAN's {name} is .* or .*; got 'none'"):
+        DcganConfig(**{name: "none"})
+
+
+def test_with_bilinear_upsampling_a_picture_is_the_sum_of_what_each_scale_paints():
+    config = DcganConfig(16, 3, latent=5, width=4, classes=0, upsample="bilinear")
+    net, z = Generator(config).double().eval(), torch.randn(4, 5).double()
+    colours = list(net.layers.colours)
+    assert len(colours) == 2  # 4 -> 8 -> 16
+    whole, parts = net(z).atanh(), []
+    for scale in range(2):
+        alone = copy.deepcopy(net)
+        for other, colour in enumerate(alone.layers.colours):
+            if other != scale:
+                nn.init.zeros_(colour.weight)
+                nn.init.zeros_(colour.bias)
+        parts.append(alone(z).atanh())
+    torch.testing.assert_close(parts[0] + parts[1], whole)
+    assert all(float(part.detach().std()) > 1e-6 for part in parts)
+    # Of a coarse scale's flat area no pixel stands out: there is no checkerboard.
+    nn.init.zeros_(net.layers.colours[1].weight)
+    nn.init.zeros_(net.layers.colours[0].weight)
+    nn.init.constant_(net.layers.colours[0].bias, 0.3)
+    flat = net(z).atanh() - net.layers.colours[1].bias[:, None, None]
+    torch.testing.assert_close(flat, torch.full_like(flat, 0.3))
+
+
+def test_with_layer_norm_a_picture_is_judged_by_itself():
+    x = torch.randn(6, 1, 16, 16)
+    alone = {}
+    for norm in ("layer", "batch"):
+        torch.manual_seed(0)
+        net = Discriminator(DcganConfig(16, 1, width=4, classes=0, norm=norm))
+        alone[norm] = torch.allclose(net(x)[:2], net(x[:2]), atol=1e-6)
+    assert alone == {"layer": True, "batch": False}
 
 
 def test_both_networks_know_the_class():

@@ -454,13 +454,27 @@ def test_losses_that_do_not_fit_are_refused(tmp_path):
     for change, says in [
         ({**batch, "loss": "wgan_gp"}, "which batch norm mixes with the others'"),
         ({**batch, "r1": 0.1}, "which batch norm mixes with the others'"),
-        ({"net": {**GAN.net, "norm": "layer"}}, "norm is spectral or batch; got 'layer'"),
+        ({"net": {**GAN.net, "norm": "none"}}, "norm is spectral or batch or layer; got 'none'"),
         ({"loss": "softmax"}, "needs a network with logits = 2; shapes-gan has 1"),
         ({"net": {**GAN.net, "logits": 2}}, "needs a network with logits = 1"),
         ({"loss": "wasserstein"}, "no loss 'wasserstein'; choose one of minimax"),
     ]:
         with pytest.raises(GendiffError, match=says):
             Run(replace(GAN, **change), tmp_path, torch.device("cpu"))
+
+
+def test_the_slope_at_real_pictures_is_bounded_every_sixteenth_step(shapes, tmp_path, monkeypatch):
+    asked, before = [], learners.r1_penalty
+
+    def counted(net, real, labels):
+        asked.append(run.images)
+        return before(net, real, labels)
+
+    monkeypatch.setattr(learners, "r1_penalty", counted)
+    net = {**GAN.net, "norm": "layer"}
+    run = Run(replace(GAN, net=net, r1=0.1), tmp_path, torch.device("cpu"))
+    steps(run, shapes, 33)
+    assert asked == [16 * 8 * k for k in range(3)]
 
 
 def test_batch_norm_sees_real_and_generated_pictures_apart(shapes, tmp_path):
@@ -470,7 +484,7 @@ def test_batch_norm_sees_real_and_generated_pictures_apart(shapes, tmp_path):
     norm = next(m for m in run.training.discriminator.modules() if isinstance(m, nn.BatchNorm2d))
     norm.register_forward_pre_hook(lambda _, inputs: means.append(inputs[0].shape[0]))
     steps(run, shapes, 1)
-    assert means == [8, 8, 8]  # real, generated; generated again for G
+    assert means == [8, 8, 8]  # real, generated; the same generated ones for G
     run.checkpoint()
     model = load(tmp_path / "checkpoint", "cpu", "float32")
     x = model.sample(range(4), labels=[0, 1, 2, 3])

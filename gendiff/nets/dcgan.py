@@ -3,8 +3,9 @@
 Radford et al. (2015), arXiv:1511.06434: transposed convolutions with batch norm and ReLU up,
 strided convolutions with LeakyReLU down, no pooling, no hidden dense layers. The class comes in by
 embedding in the generator and by projection in the discriminator (Miyato & Koyama 2018,
-arXiv:1802.05637). The discriminator has the paper's batch norm, or spectral norm (Miyato et al.
-2018, arXiv:1802.05957).
+arXiv:1802.05637). Two choices train large pictures better than the paper's layers: the generator
+may enlarge by interpolation and add up the colours of each scale (`Scales`), and the discriminator
+may have spectral norm (Miyato et al. 2018, arXiv:1802.05957) or layer norm for its batch norm.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -31,9 +33,12 @@ class DcganConfig:
         classes: how many; 0 for an unconditional pair.
         embedding: dimension of the generator's class embedding, appended to z.
         logits: numbers that the discriminator gives: 1, or 2 for the softmax loss.
-        norm: of the discriminator, "spectral" or "batch". Batch norm sees real and generated
-            pictures as batches, so it notices when the latter are all alike, and learns from far
-            fewer of them; spectral norm bounds the slope, which gradient penalties go with.
+        norm: of the discriminator, "spectral", "batch" or "layer". Batch norm sees real and
+            generated pictures as batches, so it notices when the latter are all alike, and learns
+            from far fewer of them; but it can win at once. Spectral norm bounds the slope. With
+            layer norm (Ba et al. 2016, arXiv:1607.06450) a picture is judged by itself, so that a
+            gradient penalty can bound the slope.
+        upsample: how the generator doubles the side, "transposed" or "bilinear"; see `Scales`.
     """
 
     size: int = 32
@@ -44,10 +49,13 @@ class DcganConfig:
     embedding: int = 32
     logits: int = 1
     norm: str = "spectral"
+    upsample: str = "transposed"
 
     def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise GendiffError(f"A DCGAN's norm is {' or '.join(NORMS)}; got {self.norm!r}.")
+        for name, known in (("norm", NORMS), ("upsample", UPSAMPLES)):
+            said = getattr(self, name)
+            if said not in known:
+                raise GendiffError(f"A DCGAN's {name} is {' or '.join(known)}; got {said!r}.")
         if not 8 <= self.size <= 512 or self.size & (self.size - 1):
             raise GendiffError(
                 f"A DCGAN's size must be a power of two from 8 to 512; got {self.size}."
@@ -62,7 +70,8 @@ class DcganConfig:
         return [self.width * 2**i for i in reversed(range(halvings))]
 
 
-NORMS = ("spectral", "batch")
+NORMS = ("spectral", "batch", "layer")
+UPSAMPLES = ("transposed", "bilinear")
 _LOWEST = {"channels": 1, "latent": 1, "width": 1, "classes": 0, "embedding": 1, "logits": 1}
 
 
@@ -72,25 +81,10 @@ class Generator(nn.Module):
     def __init__(self, config: DcganConfig) -> None:
         super().__init__()
         self.config = config
-        widths = config.widths
         inputs = config.latent + (config.embedding if config.classes else 0)
         self.embed = nn.Embedding(config.classes, config.embedding) if config.classes else None
-        layers: list[nn.Module] = [
-            nn.ConvTranspose2d(inputs, widths[0], 4, bias=False),  # 1x1 -> 4x4
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(),
-        ]
-        for wide, narrow in pairwise(widths):  # side doubles
-            layers += [
-                nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(narrow),
-                nn.ReLU(),
-            ]
-        layers += [
-            nn.ConvTranspose2d(widths[-1], config.channels, 4, stride=2, padding=1),
-            nn.Tanh(),
-        ]
-        self.layers = nn.Sequential(*layers)
+        smooth = config.upsample == "bilinear"
+        self.layers = Scales(config, inputs) if smooth else _transposed(config, inputs)
         _initialize(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -99,6 +93,55 @@ class Generator(nn.Module):
                 raise GendiffError("This generator needs a class for every picture.")
             z = torch.cat([z, self.embed(labels)], dim=1)
         return self.layers(z[:, :, None, None])
+
+
+def _normalized(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]
+
+
+def _transposed(config: DcganConfig, inputs: int) -> nn.Sequential:
+    """The paper's layers: (B, inputs, 1, 1) -> pictures."""
+    widths = config.widths
+    layers = _normalized(nn.ConvTranspose2d(inputs, widths[0], 4, bias=False))  # 1x1 -> 4x4
+    for wide, narrow in pairwise(widths):  # side doubles
+        layers += _normalized(nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False))
+    last = nn.ConvTranspose2d(widths[-1], config.channels, 4, 2, 1)
+    return nn.Sequential(*layers, last, nn.Tanh())
+
+
+class Scales(nn.Module):
+    """(B, inputs, 1, 1) -> pictures that are the sum of what each scale paints.
+
+    Interpolation and a convolution in place of a transposed one leave no checkerboard, and flat
+    areas begin flat (Odena et al. 2016, doi:10.23915/distill.00003); colours that every scale adds
+    let the coarse ones be right first (Karras et al. 2020, arXiv:1912.04958, section 4.1, the
+    generator's output skips).
+    """
+
+    def __init__(self, config: DcganConfig, inputs: int) -> None:
+        super().__init__()
+        widths = [*config.widths, max(1, config.width // 2)]  # of 4x4 ... of the picture
+        first = nn.ConvTranspose2d(inputs, widths[0], 4, bias=False)  # 1x1 -> 4x4
+        self.first = nn.Sequential(*_normalized(first))
+        self.stages = nn.ModuleList(
+            nn.Sequential(*_normalized(nn.Conv2d(wide, narrow, 3, padding=1, bias=False)))
+            for wide, narrow in pairwise(widths)
+        )
+        self.colours = nn.ModuleList(
+            nn.Conv2d(narrow, config.channels, 3, padding=1) for narrow in widths[1:]
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        features, picture = self.first(z), None
+        for stage, colour in zip(self.stages, self.colours, strict=True):
+            features = stage(_doubled(features))
+            painted = colour(features)
+            picture = painted if picture is None else _doubled(picture) + painted
+        return torch.tanh(picture)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear")
 
 
 class Discriminator(nn.Module):
@@ -116,8 +159,9 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         for narrow, wide, kernel, stride in [*steps, (widths[-1], widths[-1], 3, 1)]:
             layers.append(nn.Conv2d(narrow, wide, kernel, stride, padding=1))
-            if config.norm == "batch" and len(layers) > 1:  # the paper leaves out the first layer
-                layers.append(nn.BatchNorm2d(wide))
+            if config.norm != "spectral" and len(layers) > 1:  # the paper leaves out the first
+                norm = nn.BatchNorm2d(wide) if config.norm == "batch" else nn.GroupNorm(1, wide)
+                layers.append(norm)
             layers.append(nn.LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
         self.head = nn.Conv2d(widths[-1], config.logits, 4)  # 4x4 -> 1x1
