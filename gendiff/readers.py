@@ -45,7 +45,8 @@ class Reading:
     Attributes:
         features: (B, D), float32, on the CPU like all the others.
         kinds: head -> (B,) the most probable kind.
-        confidence: (B,) the lowest of the heads' highest probabilities.
+        confidence: (B,) the lowest of the heads' highest probabilities; of cats, where they are
+            painted, that of the five parts, without a hidden mouth.
         distance: (B,) cats only, how far from the painting of what was read; else None, and None
             where nothing was painted.
     """
@@ -123,6 +124,8 @@ def read(net: Reader, x: Tensor, paint: bool = True) -> Reading:
         codes = torch.stack([kinds[name] for name in ATTRIBUTES], dim=1)
         # What cannot be seen need not be read.
         confidence["mouth"] = confidence["mouth"].masked_fill(hides_mouth(codes), 1.0)
+        # No part of a cat: one between two pastels is refused where it is far from both.
+        del confidence["background"]
         distance = cat_distance(x.float().cpu(), codes)
     lowest = torch.stack([*confidence.values()]).amin(0)
     return Reading(features.float().cpu(), kinds, lowest, distance)

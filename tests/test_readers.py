@@ -96,6 +96,19 @@ def test_broken_cats_differ_from_the_real_ones_in_every_way_that_they_should():
     assert float(noise) == pytest.approx(0.15, rel=0.02)
 
 
+@needs_cats
+def test_how_surely_a_cat_is_read_is_said_by_the_parts_that_can_be_seen():
+    codes = some_cats(40)
+    net, x = Reader(ReaderConfig(**TINY)).eval(), painted(codes)
+    reading = readers.read(net, x)
+    logits = net.read(net(x))
+    surely = torch.stack([logits[name].softmax(1).amax(1) for name in PARTS], 1)
+    read = torch.stack([reading.kinds[name] for name in HEADS], 1)
+    surely[readers.hides_mouth(read), 3] = 1.0
+    torch.testing.assert_close(reading.confidence, surely.amin(1))
+    assert set(reading.kinds) == set(HEADS)  # the background is read all the same
+
+
 def test_valid_needs_both_a_sure_reading_and_a_close_painting():
     reading = readers.Reading(
         features=torch.zeros(4, 1),
