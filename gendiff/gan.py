@@ -96,6 +96,17 @@ def r1_penalty(discriminator: nn.Module, real: Tensor, labels: Tensor | None) ->
     return slope.flatten(1).square().sum(1).mean() / 2
 
 
+def mode_seeking(x: Tensor, z: Tensor) -> Tensor:
+    """How little G makes of the difference between two z: mean |z - z'| / mean |x - x'|.
+
+    Over the pairs (0, 1), (2, 3), ... of x (B, C, H, W) = G(z), z (B, latent), B even, which share
+    their class. It punishes a G that lets z count for nothing; Mao et al. (2019),
+    arXiv:1903.05628, Eq. 4.
+    """
+    apart_x, apart_z = ((one[::2] - one[1::2]).abs().mean() for one in (x, z))
+    return apart_z / apart_x.clamp(min=1e-5)
+
+
 def truncated(z: Tensor, threshold: float) -> Tensor:
     """z mapped from N(0, 1) to N(0, 1) cut off at |z| <= threshold, value by value and in order.
 

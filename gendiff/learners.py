@@ -19,7 +19,7 @@ from gendiff.data import SOURCES
 from gendiff.denoise import Denoiser, Unguided
 from gendiff.diffusion import Diffusion
 from gendiff.errors import GendiffError
-from gendiff.gan import LOSSES, Gan, gradient_penalty, r1_penalty
+from gendiff.gan import LOSSES, Gan, gradient_penalty, mode_seeking, r1_penalty
 from gendiff.nets.dcgan import Discriminator
 from gendiff.nets.unet import SpaceToDepth
 from gendiff.recipes import Recipe
@@ -180,11 +180,14 @@ class GanLearner:
         self, x: Tensor, labels: Tensor, random: torch.Generator, images: int
     ) -> dict[str, Tensor]:
         count, latent = len(x), self.generator.config.latent
-        real, own = self.team.share(x, labels)
+        # For mode seeking, pairs of one class, so that only z tells the two apart.
+        pairs = torch.arange(count, device=labels.device) // 2
+        asked = labels[pairs] if self.recipe.mode_seeking else labels
+        real, own, asked = self.team.share(x, labels, asked)
 
-        def fakes() -> Tensor:
-            z = torch.randn(count, latent, generator=random).to(x.device)
-            return self.generator(*self.team.share(z), own)
+        def fakes() -> tuple[Tensor, Tensor]:
+            (z,) = self.team.share(torch.randn(count, latent, generator=random).to(x.device))
+            return z, self.generator(z, asked)
 
         def blurred(pictures: Tensor) -> Tensor:
             """What D sees: the pictures with instance noise."""
@@ -195,17 +198,19 @@ class GanLearner:
 
         for _ in range(self.recipe.critic_steps):
             with self.placement.autocast():
-                fake = fakes().float()
+                z, fake = fakes()
+            fake = fake.float()
             mix = torch.rand(count, generator=random).to(x.device)
-            d_loss = self._discriminator_step(
-                blurred(real), blurred(fake.detach()), own, *self.team.share(mix), images
-            )
+            both = [(blurred(real), own), (blurred(fake.detach()), asked)]
+            d_loss = self._discriminator_step(both, *self.team.share(mix), images)
         self.discriminator.requires_grad_(False)
         with self.placement.autocast():
-            verdict = self.discriminator(blurred(fake), own)
-        g_loss = self.loss.generator(verdict.float())
+            verdict = self.discriminator(blurred(fake), asked)
+        loss = g_loss = self.loss.generator(verdict.float())
+        if self.recipe.mode_seeking:
+            loss = loss + self.recipe.mode_seeking * mode_seeking(fake, z)
         self.g_optimizer.zero_grad(set_to_none=True)
-        g_loss.backward()
+        loss.backward()
         self.team.average_gradients(self.generator)
         self.g_optimizer.step()
         self.discriminator.requires_grad_(True)
@@ -213,11 +218,11 @@ class GanLearner:
         return {"d_loss": d_loss, "g_loss": g_loss.detach()}
 
     def _discriminator_step(
-        self, real: Tensor, fake: Tensor, labels: Tensor, mix: Tensor, images: int
+        self, both: list[tuple[Tensor, Tensor]], mix: Tensor, images: int
     ) -> Tensor:
-        both = [(torch.cat([real, fake]), torch.cat([labels, labels]))]
-        if self.discriminator.config.norm == "batch":  # it must not mix them
-            both = [(real, labels), (fake, labels)]
+        (real, labels), (fake, _) = both
+        if self.discriminator.config.norm != "batch":  # which must not mix them
+            both = [(torch.cat([real, fake]), torch.cat([one for _, one in both]))]
         with self.placement.autocast():
             logits = torch.cat([self.discriminator(*pictures) for pictures in both])
         loss = shown = self.loss.discriminator(*logits.float().chunk(2))

@@ -29,9 +29,10 @@ class Recipe:
         schedule, target, snr_cap, snr_floor, space_to_depth, drop_label, guidance: diffusion only.
             snr_cap, snr_floor: see `Denoiser.loss`. guidance: the scale of what the network learns
             to have built in, see `denoise.Unguided`.
-        loss, critic_steps, r1, noise: GAN only; r1 is the weight of the penalty on real pictures,
-            noise the std of what is added to every picture that D sees, so that it cannot tell the
-            two kinds apart by a trifle (Sonderby et al. 2017, arXiv:1610.04490, section 3.3).
+        loss, critic_steps, r1, mode_seeking, noise: GAN only; r1 is the weight of the penalty on
+            real pictures, mode_seeking that of a G that lets z count for little, noise the std of
+            what is added to every picture that D sees, so that it cannot tell the two kinds apart
+            by a trifle (Sonderby et al. 2017, arXiv:1610.04490, section 3.3).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Recipe:
     loss: str = "non_saturating"
     critic_steps: int = 1
     r1: float = 0.0
+    mode_seeking: float = 0.0
     noise: float = 0.0
 
     def cooled(self, images: int) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from gendiff.errors import GendiffError
-from gendiff.gan import LOSSES, Gan, gradient_penalty, r1_penalty, truncated
+from gendiff.gan import LOSSES, Gan, gradient_penalty, mode_seeking, r1_penalty, truncated
 from gendiff.nets.dcgan import UPSAMPLES, DcganConfig, Discriminator, Generator
 from gendiff.noise import Noise, classes
 
@@ -179,6 +179,20 @@ def test_truncated_seeds_stay_within_and_hardly_any_truncation_changes_nothing(d
 def test_bad_truncation_is_refused(threshold, gan):
     with pytest.raises(GendiffError, match="from 0.05"):
         gan.sample([1], truncation=threshold)
+
+
+def test_mode_seeking_punishes_a_generator_that_lets_z_count_for_little():
+    z = torch.randn(6, 5)
+    x = 0.5 * torch.stack([z, z], 1)[..., None]  # (6, 2, 5, 1): half as far apart as z
+    assert float(mode_seeking(x, z)) == pytest.approx(2.0)
+    assert float(mode_seeking(10 * x, z)) == pytest.approx(0.2)
+    same = x[[0, 0, 2, 2, 4, 4]]  # each pair alike, the pairs not
+    assert float(mode_seeking(same, z)) > 1e4
+    x.requires_grad_()
+    mode_seeking(x, z).backward()
+    torch.testing.assert_close(x.grad[::2], -x.grad[1::2])  # the two of a pair move apart
+    apart = (x[::2] - x[1::2]).detach()
+    assert float((x.grad[::2] * apart.sign()).max()) < 0
 
 
 # The networks

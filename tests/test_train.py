@@ -435,7 +435,9 @@ def test_a_plain_discriminator_is_the_spectral_normed_one(classes, logits):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("extra", [{}, {"critic_steps": 2, "r1": 0.1}], ids=["plain", "extra"])
+@pytest.mark.parametrize(
+    "extra", [{}, {"critic_steps": 2, "r1": 0.1, "mode_seeking": 1.0}], ids=["plain", "extra"]
+)
 def test_every_loss_takes_a_finite_step(loss, extra, shapes, tmp_path):
     net = {**GAN.net, "logits": LOSSES[loss].logits}
     run = Run(replace(GAN, loss=loss, net=net, **extra), tmp_path, torch.device("cpu"))
@@ -475,6 +477,15 @@ def test_the_slope_at_real_pictures_is_bounded_every_sixteenth_step(shapes, tmp_
     run = Run(replace(GAN, net=net, r1=0.1), tmp_path, torch.device("cpu"))
     steps(run, shapes, 33)
     assert asked == [16 * 8 * k for k in range(3)]
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_mode_seeking_asks_for_pairs_of_one_class(weight, shapes, tmp_path):
+    run, asked = Run(replace(GAN, mode_seeking=weight), tmp_path, torch.device("cpu")), []
+    run.training.generator.register_forward_pre_hook(lambda _, given: asked.append(given[1]))
+    steps(run, shapes, 4)
+    alike = [torch.equal(labels[::2], labels[1::2]) for labels in asked]
+    assert alike == [bool(weight)] * 4
 
 
 def test_batch_norm_sees_real_and_generated_pictures_apart(shapes, tmp_path):
