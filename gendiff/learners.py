@@ -185,27 +185,17 @@ class GanLearner:
         asked = labels[pairs] if self.recipe.mode_seeking else labels
         real, own, asked = self.team.share(x, labels, asked)
 
-        def fakes() -> tuple[Tensor, Tensor]:
-            (z,) = self.team.share(torch.randn(count, latent, generator=random).to(x.device))
-            return z, self.generator(z, asked)
-
-        def blurred(pictures: Tensor) -> Tensor:
-            """What D sees: the pictures with instance noise."""
-            if not self.recipe.noise:
-                return pictures
-            noise = torch.randn(x.shape, generator=random).to(x.device)
-            return pictures + self.recipe.noise * self.team.share(noise)[0]
-
         for _ in range(self.recipe.critic_steps):
+            (z,) = self.team.share(torch.randn(count, latent, generator=random).to(x.device))
             with self.placement.autocast():
-                z, fake = fakes()
+                fake = self.generator(z, asked)
             fake = fake.float()
             mix = torch.rand(count, generator=random).to(x.device)
-            both = [(blurred(real), own), (blurred(fake.detach()), asked)]
+            both = [(real, own), (fake.detach(), asked)]
             d_loss = self._discriminator_step(both, *self.team.share(mix), images)
         self.discriminator.requires_grad_(False)
         with self.placement.autocast():
-            verdict = self.discriminator(blurred(fake), asked)
+            verdict = self.discriminator(fake, asked)
         loss = g_loss = self.loss.generator(verdict.float())
         if self.recipe.mode_seeking:
             loss = loss + self.recipe.mode_seeking * mode_seeking(fake, z)
@@ -231,7 +221,7 @@ class GanLearner:
             loss = loss + self.loss.penalty * gradient_penalty(
                 self.discriminator, real, fake, labels, mix
             )
-        if self.recipe.r1 and images // len(real) % R1_EVERY == 0:
+        if self.recipe.r1 and images // self.recipe.batch % R1_EVERY == 0:
             slope = r1_penalty(self.discriminator, real, labels)
             loss = loss + R1_EVERY * self.recipe.r1 * slope
         self.d_optimizer.zero_grad(set_to_none=True)

@@ -29,10 +29,8 @@ class Recipe:
         schedule, target, snr_cap, snr_floor, space_to_depth, drop_label, guidance: diffusion only.
             snr_cap, snr_floor: see `Denoiser.loss`. guidance: the scale of what the network learns
             to have built in, see `denoise.Unguided`.
-        loss, critic_steps, r1, mode_seeking, noise: GAN only; r1 is the weight of the penalty on
-            real pictures, mode_seeking that of a G that lets z count for little, noise the std of
-            what is added to every picture that D sees, so that it cannot tell the two kinds apart
-            by a trifle (Sonderby et al. 2017, arXiv:1610.04490, section 3.3).
+        loss, critic_steps, r1, mode_seeking: GAN only; r1 is the weight of the penalty on real
+            pictures, mode_seeking that of a G that lets z count for little.
     """
 
     name: str
@@ -58,7 +56,6 @@ class Recipe:
     critic_steps: int = 1
     r1: float = 0.0
     mode_seeking: float = 0.0
-    noise: float = 0.0
 
     def cooled(self, images: int) -> float:
         """The factor of the rate after so many images: 1, falling to 0."""
@@ -111,11 +108,22 @@ RECIPES: Mapping[str, Recipe] = {
             name="cats-gan",
             data="cats",
             family="gan",
-            net={"size": 64, "channels": 3, "width": 40, "classes": 15, "norm": "batch"},
+            net={
+                "size": 64,
+                "channels": 3,
+                "width": 40,
+                "classes": 15,
+                "norm": "layer",
+                "upsample": "bilinear",
+            },
             images=2_000_000,
             batch=16,
+            rate=4e-4,
             betas=(0.5, 0.999),
-            noise=0.2,
+            # Sharp lines on flat areas: a D with batch norm tells them from a generator's by a
+            # trifle and wins at once, so its slope is bounded. It then lets one cat a coat pass.
+            r1=5.0,
+            mode_seeking=0.3,
         ),
         Recipe(
             name="cats-diffusion",
@@ -129,9 +137,10 @@ RECIPES: Mapping[str, Recipe] = {
             # A cartoon is flat, its noise is not. To predict v a network must carry all the noise
             # through its narrow layers, and leaves grain (Li & He 2025, arXiv:2511.13720).
             target="x0",
-            # A background, one of six pastels, is decided where the SNR is a hundredth: without a
-            # floor the loss hardly weighs it, and pictures end between two of them.
-            snr_floor=0.2,
+            # Nearly the plain error of the picture: a background, one of six pastels, is decided
+            # where the SNR is a tenth or less, which the usual weight hardly counts.
+            snr_floor=1.0,
+            snr_cap=2.0,
         ),
     )
 }
