@@ -150,8 +150,11 @@ def _architecture(card: Card, other: Card | None) -> list[str]:
         "diffusion": "U-Net of the diffusers layout, class-conditional, with label dropout",
         FEATURES: "convolutions with batch norm, average pooling, a linear head per attribute",
     }
+    layout = kind.get(card.family, card.family)
+    if card.net.get("upsample") == "bilinear":
+        layout += "; the generator enlarges by interpolation and adds up what each scale paints"
     facts = [
-        f"- Architecture: {kind.get(card.family, card.family)}",
+        f"- Architecture: {layout}",
         f"- Pictures: {' x '.join(map(str, card.shape))} (channels, height, width)",
         f"- Classes: {', '.join(card.classes) or 'none'}",
         f"- Weights: {networks or 'not counted'}; stored in float16",

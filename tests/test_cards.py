@@ -31,6 +31,13 @@ def test_the_card_credits_the_data_and_says_how_it_was_trained():
     assert 'gendiff.load("tiny-gan")' in page
 
 
+def test_the_card_tells_two_kinds_of_generator_apart():
+    card = CARDS["tiny-gan"]
+    smooth = replace(card, net={**card.net, "upsample": "bilinear"})
+    says = "the generator enlarges by interpolation"
+    assert says in text(smooth) and says not in text(card)
+
+
 def test_what_is_not_known_is_said_so():
     page = text(CARDS["tiny-diffusion"])
     assert "Not recorded." in page and "the network predicts v" in page
