@@ -85,6 +85,8 @@ def open_picture(data: bytes, shape: tuple[int, int, int]) -> Tensor:
         image = Image.open(io.BytesIO(data), formats=_UPLOADS)
         if image.width * image.height > PIXELS_MAX:
             raise Image.DecompressionBombError
+        image.verify()  # a PNG's checksums, which decoding does not read; it uses the file up
+        image = Image.open(io.BytesIO(data), formats=_UPLOADS)
         image.draft(
             None, (4 * width, 4 * height)
         )  # a large JPEG is decoded at a fraction of its size

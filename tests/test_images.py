@@ -288,6 +288,18 @@ def test_truncated_pictures_are_refused(form):
             open_picture(data[: int(len(data) * part)], (3, 32, 32))
 
 
+def test_a_png_with_one_wrong_byte_is_refused_even_where_it_can_be_decoded():
+    rows = np.arange(120, dtype=np.uint8)[:, None, None].repeat(80, 1).repeat(3, 2)
+    data = file(rows)
+    first, last = data.index(b"IDAT") + 4, data.index(b"IEND") - 8
+    assert open_picture(data, (3, 32, 32)).shape == (1, 3, 32, 32)
+    for place in range(first, last):
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        with pytest.raises(GendiffError, match="damaged"):
+            open_picture(bytes(damaged), (3, 32, 32))
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_bytes_are_refused_or_survived():
     """Hundreds of files with a few bytes changed: a picture or one sentence, nothing else."""

@@ -146,7 +146,7 @@ def make_schedule(name: str, T: float | None, values: Sequence[float | None]) ->
             f"There is no schedule {str(name)[:40]!r}; choose one of {', '.join(PARAMETERS)}."
         )
     if T is None or not 1 <= T <= T_MAX or int(T) != T:
-        got = "the field is empty" if T is None else f"got {T:g}"
+        got = "the field is empty" if T is None else f"got {T:.10g}"
         raise GendiffError(
             f"T, the number of steps, is a whole number from 1 to {T_MAX:,}; {got}."
         )

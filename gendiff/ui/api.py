@@ -161,8 +161,8 @@ def publish(studio: Studio) -> None:
         seed: int = 0,
         alpha: float = 0.99,
     ) -> Noised:
-        """A bundled real picture at level t, with alpha_bar_t and log-SNR in nats. alpha is the
-        constant schedule's: what a step keeps of the variance."""
+        """A bundled real picture at level t of 0..T, with alpha_bar_t and log-SNR in nats. T and t
+        are two parameters. alpha is the constant schedule's: what a step keeps of the variance."""
         noised = service.noise(studio.real(data), index, schedule, T, t, seed, alpha)
         return {
             "picture": data_url(noised.picture),

@@ -195,9 +195,11 @@ def _wire(studio: Studio, on: Controls, player: Player, shown: gr.State) -> None
     def follow(name: str, which: float | None, sent: Any) -> list[Any]:
         """The board follows the model and the number; a drawing of the same data stays."""
         card = studio.card(name)
-        lacks = real_pictures(studio, card.data) is None
-        if is_of(card, sent) and (which is None or lacks):
-            return [gr.skip(), None if lacks else gr.skip()]
+        real = real_pictures(studio, card.data)
+        if is_of(card, sent) and (which is None or real is None):
+            return [gr.skip(), None if real is None else gr.skip()]
+        if real is not None and which is not None and not 0 <= which < len(real.pictures):
+            return [gr.skip(), gr.skip()]  # `update` says so; an error here, unqueued, is a 500
         value = on_shelf(studio, name, int(which or 0))
         return [value, value["index"]]
 
