@@ -28,6 +28,7 @@ GAN = Recipe(
     net={"size": 32, "channels": 1, "latent": 4, "width": 2, "classes": 10, "embedding": 2},
     images=6 * BATCH,
     batch=BATCH,
+    rate=1e-2,  # so that six steps show
 )
 UNET = {
     "sample_size": 16,
