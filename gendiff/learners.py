@@ -159,6 +159,11 @@ class GanLearner:
                 "A gradient penalty asks for one picture's slope, which batch norm mixes with the "
                 'others\'; choose the norm "spectral" or "layer".'
             )
+        if recipe.mode_seeking and recipe.batch % (2 * self.team.size):
+            raise GendiffError(
+                f"Mode seeking needs pairs of pictures; choose a batch that {2 * self.team.size} "
+                f"divides, not {recipe.batch}."
+            )
         self.discriminator = Discriminator(config, spectral=config.norm == "spectral")
         self.discriminator.to(device, memory_format=torch.channels_last)
         self.ema = Ema(self.generator, recipe.ema)

@@ -2,8 +2,8 @@
 
 Every process makes the same batch with the same random numbers, computes with its own slice of it,
 and takes the mean of all gradients before the optimizer's step. So a step of N processes is the
-step of one, but for rounding, and every process holds the same weights. (Batch norm is the one
-exception: on the processor its statistics are those of a slice.)
+step of one, but for rounding, and every process holds the same weights. (Batch norm, on the
+processor, and mode seeking are the exceptions: their statistics are those of a slice.)
 """
 
 from __future__ import annotations

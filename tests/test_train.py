@@ -459,6 +459,7 @@ def test_losses_that_do_not_fit_are_refused(tmp_path):
         ({"net": {**GAN.net, "norm": "none"}}, "norm is spectral or batch or layer; got 'none'"),
         ({"loss": "softmax"}, "needs a network with logits = 2; shapes-gan has 1"),
         ({"net": {**GAN.net, "logits": 2}}, "needs a network with logits = 1"),
+        ({"mode_seeking": 1.0, "batch": 7}, "pairs of pictures; choose a batch that 2 divides"),
         ({"loss": "wasserstein"}, "no loss 'wasserstein'; choose one of minimax"),
     ]:
         with pytest.raises(GendiffError, match=says):
